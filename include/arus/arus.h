@@ -1,0 +1,10 @@
+// The whole public API.
+#pragma once
+
+#include "arus/bus.h"
+#include "arus/config.h"
+#include "arus/consumer.h"
+#include "arus/producer.h"
+#include "arus/record.h"
+#include "arus/result.h"
+#include "arus/topic.h"

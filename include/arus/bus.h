@@ -1,0 +1,49 @@
+// A bus: one directory that holds topics. No daemon; whoever maps the directory is on the bus, containers included.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arus/config.h"
+#include "arus/consumer.h"
+#include "arus/result.h"
+#include "arus/topic.h"
+
+namespace arus {
+
+namespace detail {
+class BusState;
+}
+
+// Thread-safe, cheap to copy (copies share one state). Topics, producers and consumers keep the bus alive.
+// Crash: a process that dies leaves nothing that others could not go on with, or repair when they come by.
+// Fork: in a child every call answers `forked`; open the bus anew there.
+class Bus {
+ public:
+  // The default directory (see BusConfig::directory) is created on first use; one that was named must be a bus already.
+  static Result<Bus> open(std::string_view directory = {});
+  static Result<Bus> create(const BusConfig& config = {});
+  static Result<Bus> open_or_create(const BusConfig& config = {});
+
+  [[nodiscard]] const std::string& directory() const noexcept;
+
+  // Names follow Kafka: [a-zA-Z0-9._-]{1,249}, not "." or "..". Creation is atomic: nobody sees half a topic, and a failed
+  // one leaves nothing. Pages are reserved: too little space is an error here and never a SIGBUS later.
+  Result<Topic> create(std::string_view topic, const TopicConfig& config = {});
+  Result<Topic> topic(std::string_view name);
+  Result<Topic> open_or_create(std::string_view topic, const TopicConfig& config = {});
+  // In order of name.
+  [[nodiscard]] Result<std::vector<std::string>> topics() const;
+  // Those attached to it get `deleted` on their next call; what they hold mapped stays valid memory.
+  Result<void> remove(std::string_view topic);
+
+  Result<Consumer> consumer(const ConsumerConfig& config = {});
+
+ private:
+  explicit Bus(std::shared_ptr<detail::BusState> state) noexcept : state_(std::move(state)) {}
+  std::shared_ptr<detail::BusState> state_;
+};
+
+}  // namespace arus

@@ -1,0 +1,105 @@
+// Reading topics.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arus/config.h"
+#include "arus/record.h"
+#include "arus/result.h"
+
+namespace arus {
+
+namespace detail {
+class BusState;
+class ConsumerState;
+}  // namespace detail
+
+// What one poll found: records in order per partition, and what is missing between them. Valid until the next poll, seek,
+// commit or unsubscribe of its consumer, or the consumer's end.
+class Batch {
+ public:
+  Batch() noexcept = default;
+  // Looping over a temporary would outlive it; name the batch first.
+  [[nodiscard]] const Record* begin() const& noexcept { return records_.data(); }
+  [[nodiscard]] const Record* end() const& noexcept { return records_.data() + records_.size(); }
+  const Record* begin() const&& = delete;
+  const Record* end() const&& = delete;
+
+  [[nodiscard]] std::size_t size() const noexcept { return records_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return records_.empty(); }
+  [[nodiscard]] const Record& operator[](std::size_t i) const noexcept { return records_[i]; }
+  // What will not be delivered, each before the batch's records of higher offsets.
+  [[nodiscard]] std::span<const Gap> gaps() const noexcept { return gaps_; }
+  // Observers that read in place: whether every record of the batch was still whole when this was called. Always true for others.
+  [[nodiscard]] bool intact() const noexcept;
+
+ private:
+  friend class detail::ConsumerState;
+  std::span<const Record> records_;
+  std::span<const Gap> gaps_;
+  const detail::ConsumerState* in_place_of_ = nullptr;
+};
+
+struct TopicPartition {
+  std::string topic;
+  std::uint32_t partition;
+};
+
+// Reads one or several topics. Move-only; belongs to one thread at a time.
+//
+// As an observer (no group): lossy, exact. What it lost is in Batch::gaps(). Needs read permission only; without write
+// permission to the topic's wait flags it sleeps in steps of a millisecond.
+// In a group: lossless. A record is settled by the next poll (or commit()): then producers may overwrite it, and a successor
+// starts behind it. A reader that dies before that leaves its last batch to the successor: at least once.
+//
+// Crash: see above; a dead reader's name is free at once. Stopped: a lossless reader holds producers back for as long as it is
+// stopped; nobody is evicted while its process lives. Fork: every call in the child answers `forked`.
+class Consumer {
+ public:
+  Consumer(Consumer&&) noexcept;
+  Consumer& operator=(Consumer&&) noexcept;
+  ~Consumer();
+
+  // Adds topics. On an error none is added. Errors: `not_found`, `permission_denied`, `forbidden` (a lossless group on a topic
+  // without back-pressure), `in_use` (the group's name has a live reader), `limit_reached`, `out_of_range`.
+  Result<void> subscribe(const std::vector<std::string>& topics);
+  // The same for single partitions (observers only).
+  Result<void> assign(const std::vector<TopicPartition>& partitions);
+  Result<void> unsubscribe(std::string_view topic);
+
+  // Waits until there is something, at most for `timeout` (zero: look once); an empty batch without gaps means that time is up.
+  // Errors: `deleted` (a topic of it), `corrupt`, `evicted` (once; the next poll goes on with the gap), `forked`.
+  Result<Batch> poll(std::chrono::nanoseconds timeout);
+
+  // Groups: settles everything handed out so far, now. (The views of the last batch end with it.)
+  Result<void> commit();
+
+  // The offset that is delivered next. / End offset minus position.
+  [[nodiscard]] Result<std::uint64_t> position(std::string_view topic, std::uint32_t partition) const;
+  [[nodiscard]] Result<std::uint64_t> lag(std::string_view topic, std::uint32_t partition) const;
+  Result<void> seek(std::string_view topic, std::uint32_t partition, Start to);
+  // A paused partition stays subscribed and keeps its position.
+  Result<void> pause(std::string_view topic, std::uint32_t partition);
+  Result<void> resume(std::string_view topic, std::uint32_t partition);
+
+  // A descriptor that becomes readable when there is something to poll: for epoll, poll, select. Valid as long as the consumer.
+  // Contract: after it was readable, call poll(0) until it returns nothing; only then is it armed again. Errors:
+  // `permission_denied` for an observer that may not write to the bus directory.
+  Result<int> descriptor();
+
+  // Makes a poll() that waits in another thread return at once with what there is. The one call another thread may make.
+  void wake() const noexcept;
+
+ private:
+  friend class Bus;
+  explicit Consumer(std::unique_ptr<detail::ConsumerState> state) noexcept;
+  std::unique_ptr<detail::ConsumerState> state_;
+};
+
+}  // namespace arus
