@@ -1,0 +1,71 @@
+# Layers: object libraries that can include only what lies below them, and the libraries assembled from them.
+
+# arus_layer(<name> [SOURCES file...] [USES lower-layer...] [PACKAGES target...])
+#   Without SOURCES, every .cpp of the directory. The headers of a layer are included as "<layer>/<header>.h". All layers lie side by
+#   side in lib/, so each gets an include root of its own in the build tree, which holds nothing but a link to the layer: a header of a
+#   layer that is not named in USES is not found.
+function(arus_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;USES;PACKAGES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "arus_layer(${name}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT arg_SOURCES)
+    file(GLOB arg_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  endif()
+
+  set(root "${PROJECT_BINARY_DIR}/layers/${name}")
+  file(MAKE_DIRECTORY "${root}")
+  file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}" "${root}/${name}" SYMBOLIC)
+  get_property(known GLOBAL PROPERTY ARUS_LAYERS)
+  set(roots "${root}")
+  foreach(lower IN LISTS arg_USES)
+    if(NOT lower IN_LIST known)
+      message(FATAL_ERROR "arus_layer(${name}): it uses '${lower}', which is not a lower layer (those are: ${known})")
+    endif()
+    list(APPEND roots "${PROJECT_BINARY_DIR}/layers/${lower}")
+  endforeach()
+  set_property(GLOBAL APPEND PROPERTY ARUS_LAYERS ${name})
+  set_property(GLOBAL APPEND PROPERTY ARUS_LAYER_ROOTS "${root}")
+
+  if(NOT arg_SOURCES)  # nothing but headers
+    return()
+  endif()
+  arus_objects(arus_${name})
+  if(ARUS_BUILD_TESTS)
+    arus_objects(arus_${name}_kill)
+    target_compile_definitions(arus_${name}_kill PRIVATE ARUS_KILL_POINTS=1)
+    set_target_properties(arus_${name}_kill PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY ARUS_OBJECTS arus_${name})
+endfunction()
+
+# One compilation of a layer's sources; a macro, because it is a part of arus_layer and reads its variables.
+macro(arus_objects target)
+  add_library(${target} OBJECT ${arg_SOURCES})
+  target_include_directories(${target} PRIVATE ${roots} "${PROJECT_SOURCE_DIR}/include")
+  target_link_libraries(${target} PRIVATE tl::expected Threads::Threads fmt::fmt-header-only ${arg_PACKAGES})
+endmacro()
+
+# arus_library(<name> [KILL_POINTS]): the library made of all layers; with KILL_POINTS, of their second build for the crash tests.
+function(arus_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "KILL_POINTS" "" "")
+  get_property(layers GLOBAL PROPERTY ARUS_OBJECTS)
+  if(NOT layers)
+    return()
+  endif()
+  if(arg_KILL_POINTS)
+    list(TRANSFORM layers APPEND _kill)
+    add_library(${name} STATIC EXCLUDE_FROM_ALL)
+  else()
+    add_library(${name})
+    add_library(arus::${name} ALIAS ${name})
+  endif()
+  foreach(layer IN LISTS layers)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${layer}>)
+  endforeach()
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_link_libraries(${name} PUBLIC tl::expected Threads::Threads)
+  set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+                                           LINKER_LANGUAGE CXX)
+endfunction()
