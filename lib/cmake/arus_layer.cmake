@@ -26,6 +26,7 @@ function(arus_layer name)
   endforeach()
   set_property(GLOBAL APPEND PROPERTY ARUS_LAYERS ${name})
   set_property(GLOBAL APPEND PROPERTY ARUS_LAYER_ROOTS "${root}")
+  set_property(GLOBAL PROPERTY ARUS_LAYER_USES_${name} ${arg_USES})
 
   if(NOT arg_SOURCES)  # nothing but headers
     return()
