@@ -9,8 +9,7 @@
 namespace arus::connect {
 
 struct HostSensors::Impl {
-  explicit Impl(HostOptions o)
-      : options(std::move(o)), proc(options, registry), sysfs(options.sys_root, registry) {}
+  explicit Impl(HostOptions o) : options(std::move(o)), proc(options, registry), sysfs(options.sys_root, registry) {}
 
   const HostOptions options;
   SensorRegistry registry;

@@ -34,11 +34,10 @@ struct HostOptions {
   std::string proc_root = "/proc";
   std::string sys_root = "/sys";
   // The shortest time over which a rate (CPU, disk, network) is computed; whoever samples faster gets rates
-  // once in this time. The kernel counts CPU time in steps of 10 ms, so that a shorter time makes `busy`
-  // coarse.
+  // once in this time. The kernel counts CPU time in steps of 10 ms: a shorter time makes `busy` coarse.
   std::chrono::nanoseconds rate_window = std::chrono::milliseconds(50);
-  // How often new hardware is looked for, changed scales are read and resting sensors are tried again. Zero:
-  // at every sample.
+  // How often new hardware is looked for, changed scales are read and resting sensors are tried again.
+  // Zero: at every sample.
   std::chrono::nanoseconds rescan_interval = std::chrono::seconds(5);
 };
 
@@ -50,7 +49,7 @@ struct Reading {
 
 enum class SensorState : std::uint8_t {
   ok,
-  resting,  // failed kFailuresUntilRest times in a row, and is now tried only at each rescan
+  resting,  // failed kFailuresUntilRest times in a row or could not be opened; tried again at each rescan
   gone,     // its device is; forgotten at the next rescan unless it came back
 };
 
@@ -64,8 +63,9 @@ struct Sensor {
   SensorState state = SensorState::ok;
   std::uint64_t readings = 0;
   std::uint64_t failures = 0;
-  int last_error = 0;  // errno of the latest failure. EBADMSG: not a number; EIO also: the driver calls its
-                       // own value faulty
+  // errno of the latest failure, 0 before the first. EBADMSG: not a number. EIO: also if the driver calls its
+  // own value faulty.
+  int last_error = 0;
 };
 
 // What became different in a sample; rare, and each reported once.
@@ -81,11 +81,11 @@ struct SensorChange {
 std::string_view to_string(SensorState state) noexcept;
 std::string_view to_string(SensorChange::Kind kind) noexcept;
 
-struct SensorTotals {  // since the start, of all sensors there ever were
+// Since the start, of all sensors there ever were.
+struct SensorTotals {
   std::uint64_t readings = 0;
   std::uint64_t failures = 0;
-  std::uint64_t malformed_lines =
-      0;  // of tables in /proc; such a line names no sensor that the failure could be counted for
+  std::uint64_t malformed_lines = 0;  // in tables of /proc, that name no sensor to count the failure for
 };
 
 // Belongs to one thread at a time. Each file is opened once and read again from its start: a sample costs one
@@ -96,8 +96,7 @@ class HostSensors {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Finds the sensors. What does not exist is no error: see sensors(). Rates have their baseline from here
-  // on.
+  // Finds the sensors. What does not exist is no error: see sensors(). Rates count from here on.
   explicit HostSensors(HostOptions options = {}, Clock::time_point now = Clock::now());
   ~HostSensors();
   HostSensors(HostSensors&&) noexcept;

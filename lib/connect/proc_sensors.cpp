@@ -98,9 +98,7 @@ class DiskTable final : public CounterTable {
                                [&](std::string_view prefix) { return name.starts_with(prefix); });
   }
 
-  std::string sensor_prefix(std::string_view row) const override {
-    return text_of("disk.", sanitize(row), ".");
-  }
+  std::string sensor_prefix(std::string_view row) const override { return text_of("disk.", sanitize(row), "."); }
   std::string subject(std::string_view row) const override { return text_of("disk ", row); }
 
   std::string block_directory_;
@@ -125,22 +123,19 @@ class NetTable final : public CounterTable {
   };
 
   Line parse_line(std::string_view line) const override {
-    if (trim(line).empty() || line.find('|') != std::string_view::npos) return {.kind = Line::Kind::ignored};
     const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos) return {.kind = Line::Kind::unknown};
+    if (colon == std::string_view::npos) {
+      const bool heading = trim(line).empty() || line.find('|') != std::string_view::npos;
+      return {.kind = heading ? Line::Kind::ignored : Line::Kind::unknown};
+    }
     const std::string_view name = trim(line.substr(0, colon));
     std::array<std::uint64_t, 16> n{};
     if (name.empty()) return {.kind = Line::Kind::unknown};
-    if (take_counters(line.substr(colon + 1), n) < n.size())
-      return {.kind = Line::Kind::broken, .name = name};
-    return {.kind = Line::Kind::row,
-            .name = name,
-            .counters = {n[0], n[8], n[1], n[9], n[2], n[10], n[3], n[11]}};
+    if (take_counters(line.substr(colon + 1), n) < n.size()) return {.kind = Line::Kind::broken, .name = name};
+    return {.kind = Line::Kind::row, .name = name, .counters = {n[0], n[8], n[1], n[9], n[2], n[10], n[3], n[11]}};
   }
 
-  std::string sensor_prefix(std::string_view row) const override {
-    return text_of("net.", sanitize(row), ".");
-  }
+  std::string sensor_prefix(std::string_view row) const override { return text_of("net.", sanitize(row), "."); }
   std::string subject(std::string_view row) const override { return text_of("interface ", row); }
 };
 

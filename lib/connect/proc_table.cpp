@@ -78,11 +78,10 @@ CounterTable::Row CounterTable::new_row(const Line& line, Clock::time_point now)
   Row row{.name = std::string(line.name), .wanted = wants(line.name)};
   set_baseline(row, line, now);
   for (std::size_t i = 0; row.wanted && i < columns_.size(); ++i) {
-    row.sensors[i] =
-        &registry().add({.name = sensor_prefix(line.name).append(columns_[i].name),
-                         .unit = columns_[i].unit,
-                         .source = path(),
-                         .description = subject(line.name).append(": ").append(columns_[i].description)});
+    row.sensors[i] = &registry().add({.name = sensor_prefix(line.name).append(columns_[i].name),
+                                      .unit = columns_[i].unit,
+                                      .source = path(),
+                                      .description = subject(line.name).append(": ").append(columns_[i].description)});
   }
   return row;
 }

@@ -14,8 +14,7 @@ namespace {
 constexpr std::size_t kLongestPart = 64;
 
 bool may_stand_in_a_name(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-         c == '-';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
 }
 
 }  // namespace
@@ -53,8 +52,7 @@ void SensorRegistry::remove(Entry& entry) {
 void SensorRegistry::succeed(Entry& entry, double value) {
   if (!std::isfinite(value)) return fail(entry, EBADMSG);  // an absurd scale
   if (entry.state != SensorState::ok) {
-    report(entry.state == SensorState::gone ? SensorChange::Kind::appeared : SensorChange::Kind::recovered,
-           entry);
+    report(entry.state == SensorState::gone ? SensorChange::Kind::appeared : SensorChange::Kind::recovered, entry);
     entry.state = SensorState::ok;
   }
   entry.failures_in_a_row = 0;

@@ -21,8 +21,7 @@ using Names = std::vector<std::string>;
 Names list(const std::string& directory, std::string_view prefix = {}) {
   Names names;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     std::string name = it->path().filename().string();
     if (name.starts_with(prefix)) names.push_back(std::move(name));
   }
@@ -30,9 +29,7 @@ Names list(const std::string& directory, std::string_view prefix = {}) {
   return names;
 }
 
-bool contains(const Names& names, std::string_view name) {
-  return std::ranges::find(names, name) != names.end();
-}
+bool contains(const Names& names, std::string_view name) { return std::ranges::find(names, name) != names.end(); }
 
 // The contents of a file as a part of a name; empty if there is nothing of use in it.
 std::string name_in(const std::string& path) { return sanitize(read_text(path).value_or("")); }
@@ -63,8 +60,7 @@ constexpr std::array kHwmonTypes{
 };
 
 // One channel from its file, or nothing: temp1_input, power1_average (if there is no power1_input), pwm1.
-std::optional<FoundChannel> hwmon_channel(const std::string& directory, const Names& files,
-                                          const std::string& file) {
+std::optional<FoundChannel> hwmon_channel(const std::string& directory, const Names& files, const std::string& file) {
   if (file.starts_with("pwm") && is_number(std::string_view(file).substr(3))) {
     return FoundChannel{.attribute = file,
                         .fault = {},
@@ -100,11 +96,8 @@ std::optional<FoundChannel> hwmon_channel(const std::string& directory, const Na
 FoundDevice hwmon_device(const std::string& node, const std::string& entry) {
   // Old drivers have their files in the physical device's directory.
   const bool old = !read_text(node + "/name") && read_text(node + "/device/name");
-  FoundDevice device{.subsystem = "hwmon",
-                     .directory = old ? node + "/device" : node,
-                     .place = {},
-                     .name = {},
-                     .channels = {}};
+  FoundDevice device{
+      .subsystem = "hwmon", .directory = old ? node + "/device" : node, .place = {}, .name = {}, .channels = {}};
   const std::string chip = name_in(device.directory + "/name");
   device.name = first_not_empty(name_in(device.directory + "/label"), first_not_empty(chip, entry));
   const Names files = list(device.directory);
@@ -121,11 +114,8 @@ FoundDevice hwmon_device(const std::string& node, const std::string& entry) {
 
 FoundDevice thermal_device(const std::string& node, const std::string& entry) {
   const std::string type = name_in(node + "/type");
-  FoundDevice device{.subsystem = "thermal",
-                     .directory = node,
-                     .place = {},
-                     .name = first_not_empty(type, entry),
-                     .channels = {}};
+  FoundDevice device{
+      .subsystem = "thermal", .directory = node, .place = {}, .name = first_not_empty(type, entry), .channels = {}};
   device.channels.push_back({.attribute = "temp",
                              .fault = {},
                              .name = {},
@@ -183,12 +173,10 @@ constexpr std::array kIioTypes{
 // Where the scale or offset of a channel may stand: in a file of its own, or in one that it shares with all
 // channels that differ from it by number or modifier, with all inputs, or with everything. For voltage0_i:
 // in_voltage0_i_scale, in_voltage0_scale, in_voltage_i_scale, in_voltage_scale, in_scale, scale.
-std::optional<std::string> find_parameter(const Names& files, std::string_view channel,
-                                          std::string_view parameter) {
+std::optional<std::string> find_parameter(const Names& files, std::string_view channel, std::string_view parameter) {
   std::string unnumbered(channel);
   const auto type_end = std::ranges::find(unnumbered, '_');
-  unnumbered.erase(std::remove_if(unnumbered.begin(), type_end, [](char c) { return c >= '0' && c <= '9'; }),
-                   type_end);
+  unnumbered.erase(std::remove_if(unnumbered.begin(), type_end, [](char c) { return c >= '0' && c <= '9'; }), type_end);
   for (std::string_view stem : {channel, std::string_view(unnumbered)}) {
     while (!stem.empty()) {
       std::string file = "in_" + std::string(stem) + '_' + std::string(parameter);
@@ -203,21 +191,19 @@ std::optional<std::string> find_parameter(const Names& files, std::string_view c
 }
 
 // A peak may have a scale of its own, in_accel_peak_scale for in_accel_x_peak_raw.
-std::optional<std::string> find_parameter_of(const Names& files, std::string_view channel,
-                                             std::string_view parameter) {
+std::optional<std::string> find_parameter_of(const Names& files, std::string_view channel, std::string_view parameter) {
   constexpr std::string_view kPeak = "_peak";
   if (channel.ends_with(kPeak)) {
     const std::string peak = "peak_" + std::string(parameter);
-    if (auto file = find_parameter(files, channel.substr(0, channel.size() - kPeak.size()), peak))
-      return file;
+    if (auto file = find_parameter(files, channel.substr(0, channel.size() - kPeak.size()), peak)) return file;
   }
   return find_parameter(files, channel, parameter);
 }
 
 // Sets what the file holds. True if there is such a file; the channel is not convertible if it cannot be
 // understood.
-bool read_parameter(const std::string& directory, const Names& files, std::string_view name,
-                    std::string_view parameter, double& value, bool& convertible) {
+bool read_parameter(const std::string& directory, const Names& files, std::string_view name, std::string_view parameter,
+                    double& value, bool& convertible) {
   const auto file = find_parameter_of(files, name, parameter);
   if (!file) return false;
   const auto number = parse_number(read_text(directory + '/' + *file).value_or(""));
@@ -228,8 +214,7 @@ bool read_parameter(const std::string& directory, const Names& files, std::strin
 
 // in_temp_input is in the unit of its type already; in_temp_raw needs offset and scale, and without a scale
 // has no unit we know.
-std::optional<FoundChannel> iio_channel(const std::string& directory, const Names& files,
-                                        const std::string& file) {
+std::optional<FoundChannel> iio_channel(const std::string& directory, const Names& files, const std::string& file) {
   const std::size_t underscore = file.rfind('_');
   if (!file.starts_with("in_") || underscore <= 3) return std::nullopt;
   const std::string_view item = std::string_view(file).substr(underscore + 1);
@@ -238,8 +223,7 @@ std::optional<FoundChannel> iio_channel(const std::string& directory, const Name
   if (item != "input" && !raw) return std::nullopt;
   if (channel == "rot_quaternion") return std::nullopt;  // four numbers in one file: not a scalar
 
-  const std::string_view type_name =
-      std::string_view(channel).substr(0, channel.find_first_of("0123456789_-"));
+  const std::string_view type_name = std::string_view(channel).substr(0, channel.find_first_of("0123456789_-"));
   const auto* type = std::ranges::find(kIioTypes, type_name, &IioType::name);
   const std::string label = read_text(directory + "/in_" + channel + "_label").value_or("");
   FoundChannel found{.attribute = file,
@@ -252,8 +236,7 @@ std::optional<FoundChannel> iio_channel(const std::string& directory, const Name
   Conversion& conversion = found.conversion;
   bool scaled = !raw;
   if (raw) {
-    const bool offset =
-        read_parameter(directory, files, channel, "offset", conversion.offset, found.convertible);
+    const bool offset = read_parameter(directory, files, channel, "offset", conversion.offset, found.convertible);
     scaled = read_parameter(directory, files, channel, "scale", conversion.scale, found.convertible);
     // "If no offset or scale is present, output should be considered as processed", it says of currents
     // alone.
@@ -270,12 +253,11 @@ std::optional<FoundChannel> iio_channel(const std::string& directory, const Name
 
 FoundDevice iio_device(const std::string& node, const std::string& entry) {
   const std::string part = name_in(node + "/name");
-  FoundDevice device{
-      .subsystem = "iio",
-      .directory = node,
-      .place = {},
-      .name = first_not_empty(name_in(node + "/label"), first_not_empty(part, sanitize(entry))),
-      .channels = {}};
+  FoundDevice device{.subsystem = "iio",
+                     .directory = node,
+                     .place = {},
+                     .name = first_not_empty(name_in(node + "/label"), first_not_empty(part, sanitize(entry))),
+                     .channels = {}};
   const Names files = list(node);
   for (const std::string& file : files) {
     if (auto channel = iio_channel(node, files, file)) {

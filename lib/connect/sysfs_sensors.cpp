@@ -29,8 +29,7 @@ void SysfsSensors::rescan() {
   std::vector<FoundDevice> found = find_devices(sys_root_);
   // First what is gone, so that its names are free for what came in its place.
   std::erase_if(devices_, [&](Device& device) {
-    const bool listed =
-        std::ranges::any_of(found, [&](const auto& f) { return same_device(f, device.found); });
+    const bool listed = std::ranges::any_of(found, [&](const auto& f) { return same_device(f, device.found); });
     if (!listed) drop(device);
     return !listed;
   });
@@ -52,8 +51,8 @@ void SysfsSensors::sample(bool retry) {
 
 SysfsSensors::Device SysfsSensors::take_device(const FoundDevice& found) {
   const auto taken = [&](const std::string& name) {
-    return std::ranges::any_of(
-        devices_, [&](const Device& d) { return d.found.subsystem == found.subsystem && d.name == name; });
+    return std::ranges::any_of(devices_,
+                               [&](const Device& d) { return d.found.subsystem == found.subsystem && d.name == name; });
   };
   Device device{.found = found, .name = unique_name(found.name, taken), .channels = {}};
   device.found.channels.clear();
@@ -62,18 +61,15 @@ SysfsSensors::Device SysfsSensors::take_device(const FoundDevice& found) {
 
 void SysfsSensors::update(Device& device, std::vector<FoundChannel> found) {
   std::erase_if(device.channels, [&](Channel& channel) {
-    const bool listed =
-        std::ranges::any_of(found, [&](const auto& f) { return same_channel(f, channel.found); });
+    const bool listed = std::ranges::any_of(found, [&](const auto& f) { return same_channel(f, channel.found); });
     if (!listed) registry_.remove(*channel.sensor);
     return !listed;
   });
   for (FoundChannel& f : found) {
-    auto channel =
-        std::ranges::find_if(device.channels, [&](const Channel& c) { return same_channel(c.found, f); });
+    auto channel = std::ranges::find_if(device.channels, [&](const Channel& c) { return same_channel(c.found, f); });
     if (channel == device.channels.end()) {
       SensorRegistry::Entry& sensor = add_sensor(device, f);
-      channel =
-          device.channels.insert(channel, Channel{.found = {}, .sensor = &sensor, .value = {}, .fault = {}});
+      channel = device.channels.insert(channel, Channel{.found = {}, .sensor = &sensor, .value = {}, .fault = {}});
     }
     channel->found = std::move(f);
     open(device, *channel);
