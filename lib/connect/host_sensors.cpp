@@ -18,8 +18,7 @@ struct HostSensors::Impl {
   Clock::time_point scanned{};
 };
 
-HostSensors::HostSensors(HostOptions options, Clock::time_point now)
-    : impl_(std::make_unique<Impl>(std::move(options))) {
+HostSensors::HostSensors(HostOptions options, Clock::time_point now) : impl_(std::make_unique<Impl>(std::move(options))) {
   impl_->proc.sample(now, true);
   impl_->sysfs.rescan();
   impl_->scanned = now;
@@ -51,26 +50,19 @@ SensorTotals HostSensors::totals() const noexcept { return impl_->registry.total
 
 std::string_view to_string(SensorState state) noexcept {
   switch (state) {
-    case SensorState::ok:
-      return "ok";
-    case SensorState::resting:
-      return "resting";
-    case SensorState::gone:
-      return "gone";
+    case SensorState::ok: return "ok";
+    case SensorState::resting: return "resting";
+    case SensorState::gone: return "gone";
   }
   return "unknown";
 }
 
 std::string_view to_string(SensorChange::Kind kind) noexcept {
   switch (kind) {
-    case SensorChange::Kind::appeared:
-      return "appeared";
-    case SensorChange::Kind::vanished:
-      return "vanished";
-    case SensorChange::Kind::resting:
-      return "resting";
-    case SensorChange::Kind::recovered:
-      return "recovered";
+    case SensorChange::Kind::appeared: return "appeared";
+    case SensorChange::Kind::vanished: return "vanished";
+    case SensorChange::Kind::resting: return "resting";
+    case SensorChange::Kind::recovered: return "recovered";
   }
   return "unknown";
 }

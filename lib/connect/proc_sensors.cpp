@@ -15,9 +15,7 @@
 namespace arus::connect {
 namespace {
 
-std::string text_of(std::string_view a, std::string_view b, std::string_view c = {}) {
-  return std::string(a).append(b).append(c);
-}
+std::string text_of(std::string_view a, std::string_view b, std::string_view c = {}) { return std::string(a).append(b).append(c); }
 
 // /proc/stat, by proc(5): cpuN user nice system idle iowait irq softirq steal …, in ticks. What guests use is
 // in `user` already. The kernel's own ticks are the clock: their sum grows by what passed on this CPU.
@@ -43,9 +41,7 @@ class CpuTable final : public CounterTable {
   }
 
   std::string sensor_prefix(std::string_view row) const override { return sanitize(row) + '.'; }
-  std::string subject(std::string_view row) const override {
-    return row == "cpu" ? "all CPUs" : text_of("CPU ", row.substr(3));
-  }
+  std::string subject(std::string_view row) const override { return row == "cpu" ? "all CPUs" : text_of("CPU ", row.substr(3)); }
 };
 
 // /proc/diskstats, by Documentation/admin-guide/iostats.rst of the kernel. Sectors are of 512 bytes, whatever
@@ -155,8 +151,7 @@ class MemoryTable final : public GaugeTable {
       Gauge{"swap.used", "B", "swap space in use"},
   };
   // The first five are gauges as they stand; the last is needed for swap.used.
-  static constexpr std::array<std::string_view, 6> kKeys{"MemTotal", "MemAvailable", "MemFree",
-                                                         "Cached",   "SwapTotal",    "SwapFree"};
+  static constexpr std::array<std::string_view, 6> kKeys{"MemTotal", "MemAvailable", "MemFree", "Cached", "SwapTotal", "SwapFree"};
 
   void parse_gauges(std::string_view text, Values values) const override {
     std::array<std::optional<double>, kKeys.size()> found;
@@ -178,8 +173,7 @@ class MemoryTable final : public GaugeTable {
 // /proc/loadavg: "0.09 0.05 0.01 1/85 3686"
 class LoadTable final : public GaugeTable {
  public:
-  LoadTable(const HostOptions& options, SensorRegistry& registry)
-      : GaugeTable(options.proc_root + "/loadavg", registry, kGauges) {}
+  LoadTable(const HostOptions& options, SensorRegistry& registry) : GaugeTable(options.proc_root + "/loadavg", registry, kGauges) {}
 
  private:
   static constexpr std::array kGauges{

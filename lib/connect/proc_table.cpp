@@ -119,10 +119,8 @@ void GaugeTable::parse(std::string_view text, Clock::time_point /*now*/) {
     auto& [gauge, sensor] = slots_[i];
     if (values_[i]) {
       if (sensor == nullptr) {
-        sensor = &registry().add({.name = std::string(gauge.name),
-                                  .unit = gauge.unit,
-                                  .source = path(),
-                                  .description = std::string(gauge.description)});
+        sensor = &registry().add(
+            {.name = std::string(gauge.name), .unit = gauge.unit, .source = path(), .description = std::string(gauge.description)});
       }
       registry().succeed(*sensor, *values_[i]);
     } else if (sensor != nullptr) {

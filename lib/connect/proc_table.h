@@ -74,8 +74,7 @@ class CounterTable : public ProcTable {
   };
 
   // `columns` outlives the table.
-  CounterTable(std::string path, SensorRegistry& registry, std::chrono::nanoseconds window,
-               std::span<const Column> columns);
+  CounterTable(std::string path, SensorRegistry& registry, std::chrono::nanoseconds window, std::span<const Column> columns);
 
   virtual Line parse_line(std::string_view line) const = 0;
   virtual bool wants(std::string_view /*row*/) const { return true; }

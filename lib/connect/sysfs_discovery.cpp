@@ -96,8 +96,7 @@ std::optional<FoundChannel> hwmon_channel(const std::string& directory, const Na
 FoundDevice hwmon_device(const std::string& node, const std::string& entry) {
   // Old drivers have their files in the physical device's directory.
   const bool old = !read_text(node + "/name") && read_text(node + "/device/name");
-  FoundDevice device{
-      .subsystem = "hwmon", .directory = old ? node + "/device" : node, .place = {}, .name = {}, .channels = {}};
+  FoundDevice device{.subsystem = "hwmon", .directory = old ? node + "/device" : node, .place = {}, .name = {}, .channels = {}};
   const std::string chip = name_in(device.directory + "/name");
   device.name = first_not_empty(name_in(device.directory + "/label"), first_not_empty(chip, entry));
   const Names files = list(device.directory);
@@ -114,8 +113,7 @@ FoundDevice hwmon_device(const std::string& node, const std::string& entry) {
 
 FoundDevice thermal_device(const std::string& node, const std::string& entry) {
   const std::string type = name_in(node + "/type");
-  FoundDevice device{
-      .subsystem = "thermal", .directory = node, .place = {}, .name = first_not_empty(type, entry), .channels = {}};
+  FoundDevice device{.subsystem = "thermal", .directory = node, .place = {}, .name = first_not_empty(type, entry), .channels = {}};
   device.channels.push_back({.attribute = "temp",
                              .fault = {},
                              .name = {},
@@ -272,8 +270,7 @@ FoundDevice iio_device(const std::string& node, const std::string& entry) {
 
 using DeviceReader = FoundDevice (*)(const std::string& node, const std::string& entry);
 
-void find_devices_of(const std::string& directory, std::string_view prefix, DeviceReader read,
-                     std::vector<FoundDevice>& devices) {
+void find_devices_of(const std::string& directory, std::string_view prefix, DeviceReader read, std::vector<FoundDevice>& devices) {
   std::vector<FoundDevice> found;
   for (const std::string& entry : list(directory, prefix)) {
     const std::string node = std::string(directory).append("/").append(entry);

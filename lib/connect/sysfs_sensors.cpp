@@ -22,8 +22,7 @@ bool same_channel(const FoundChannel& a, const FoundChannel& b) {
 
 }  // namespace
 
-SysfsSensors::SysfsSensors(std::string sys_root, SensorRegistry& registry)
-    : sys_root_(std::move(sys_root)), registry_(registry) {}
+SysfsSensors::SysfsSensors(std::string sys_root, SensorRegistry& registry) : sys_root_(std::move(sys_root)), registry_(registry) {}
 
 void SysfsSensors::rescan() {
   std::vector<FoundDevice> found = find_devices(sys_root_);
@@ -51,8 +50,7 @@ void SysfsSensors::sample(bool retry) {
 
 SysfsSensors::Device SysfsSensors::take_device(const FoundDevice& found) {
   const auto taken = [&](const std::string& name) {
-    return std::ranges::any_of(devices_,
-                               [&](const Device& d) { return d.found.subsystem == found.subsystem && d.name == name; });
+    return std::ranges::any_of(devices_, [&](const Device& d) { return d.found.subsystem == found.subsystem && d.name == name; });
   };
   Device device{.found = found, .name = unique_name(found.name, taken), .channels = {}};
   device.found.channels.clear();
@@ -85,8 +83,7 @@ void SysfsSensors::open(const Device& device, Channel& channel) {
   const std::string directory = device.found.directory + '/';
   int error = found.convertible ? 0 : EBADMSG;
   if (error == 0 && !channel.value.is_open()) error = channel.value.open(directory + found.attribute);
-  if (error == 0 && !found.fault.empty() && !channel.fault.is_open())
-    error = channel.fault.open(directory + found.fault);
+  if (error == 0 && !found.fault.empty() && !channel.fault.is_open()) error = channel.fault.open(directory + found.fault);
   if (error != 0) close(channel, error);
 }
 

@@ -96,8 +96,7 @@ class HostSensorsTest : public testing::Test {
     now_ += later;
     std::map<std::string, Value> values;
     for (const Reading& reading : host.sample(now_)) {
-      const bool first =
-          values.emplace(reading.sensor, Value{reading.value, std::string(reading.unit)}).second;
+      const bool first = values.emplace(reading.sensor, Value{reading.value, std::string(reading.unit)}).second;
       EXPECT_TRUE(first) << "two readings of " << reading.sensor;
     }
     return values;
@@ -114,9 +113,7 @@ class HostSensorsTest : public testing::Test {
     const auto sensors = host.sensors();
     return std::any_of(sensors.begin(), sensors.end(), [&](const Sensor& s) { return s.name == name; });
   }
-  static std::vector<SensorChange> changes(const HostSensors& host) {
-    return {host.changes().begin(), host.changes().end()};
-  }
+  static std::vector<SensorChange> changes(const HostSensors& host) { return {host.changes().begin(), host.changes().end()}; }
 
   fs::path root_;
   HostSensors::Clock::time_point now_{1000s};
@@ -235,8 +232,7 @@ TEST_F(HostSensorsTest, SaysWhereEachValueComesFrom) {
   EXPECT_EQ(tctl.state, SensorState::ok);
   EXPECT_EQ(find(host, "hwmon.nct6798.power1").description, "nct6798 power1: mean power");
   EXPECT_EQ(find(host, "hwmon.lm75.temp1").source, root_ / "sys/class/hwmon/hwmon11/device/temp1_input");
-  EXPECT_EQ(find(host, "cpu0.busy").description,
-            "CPU 0: share of the time not spent idle or waiting for input and output");
+  EXPECT_EQ(find(host, "cpu0.busy").description, "CPU 0: share of the time not spent idle or waiting for input and output");
   EXPECT_EQ(find(host, "net.eth0.rx").description, "interface eth0: bytes received");
   EXPECT_EQ(find(host, "thermal.acpitz-2").description, "thermal_zone2 (acpitz): temperature");
   EXPECT_EQ(find(host, "iio.ads1015.battery").description, "ads1015 voltage0 (battery)");
@@ -254,9 +250,7 @@ TEST_F(HostSensorsTest, NamesAreUniqueAndMadeForRecordKeys) {
   std::map<std::string, int> seen;
   for (const Sensor& sensor : host.sensors()) {
     EXPECT_EQ(++seen[sensor.name], 1) << sensor.name;
-    EXPECT_EQ(
-        sensor.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"),
-        std::string::npos)
+    EXPECT_EQ(sensor.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"), std::string::npos)
         << sensor.name;
   }
   EXPECT_TRUE(has(host, "hwmon.evil_chip_." + std::string(64, 'x')));
@@ -353,8 +347,7 @@ TEST_F(HostSensorsTest, FindsHardwareThatIsPluggedIn) {
   EXPECT_FALSE(sample(host).contains("iio.bme280-2.temp"));
   const auto values = sample(host, 5s);
   EXPECT_DOUBLE_EQ(values.at("iio.bme280-2.temp").value, 19);
-  EXPECT_EQ(changes(host),
-            (std::vector<SensorChange>{{.kind = Kind::appeared, .sensor = "iio.bme280-2.temp"}}));
+  EXPECT_EQ(changes(host), (std::vector<SensorChange>{{.kind = Kind::appeared, .sensor = "iio.bme280-2.temp"}}));
 }
 
 TEST_F(HostSensorsTest, ADeviceThatComesBackUnderAnotherNumberKeepsItsName) {
@@ -370,10 +363,9 @@ TEST_F(HostSensorsTest, ForgetsWhatIsNoLongerListed) {
   fs::remove_all(root_ / "sys/class/hwmon/hwmon3");
   fs::remove(root_ / "sys/class/hwmon/hwmon4/temp10_input");
   sample(host, 5s);
-  EXPECT_EQ(changes(host),
-            (std::vector<SensorChange>{{.kind = Kind::vanished, .sensor = "hwmon.k10temp.Tctl"},
-                                       {.kind = Kind::vanished, .sensor = "hwmon.k10temp.Tccd1"},
-                                       {.kind = Kind::vanished, .sensor = "hwmon.coretemp.Core_0.temp10"}}));
+  EXPECT_EQ(changes(host), (std::vector<SensorChange>{{.kind = Kind::vanished, .sensor = "hwmon.k10temp.Tctl"},
+                                                      {.kind = Kind::vanished, .sensor = "hwmon.k10temp.Tccd1"},
+                                                      {.kind = Kind::vanished, .sensor = "hwmon.coretemp.Core_0.temp10"}}));
   EXPECT_FALSE(has(host, "hwmon.k10temp.Tctl"));
   EXPECT_TRUE(has(host, "hwmon.coretemp.Core_0"));
 }
@@ -395,8 +387,7 @@ TEST_F(HostSensorsTest, ReportsOnceThatADeviceIsGoneAndTakesItBack) {
 
   EXPECT_FALSE(sample(host).contains("hwmon.nvme-2.Composite"));
   EXPECT_EQ(changes(host),
-            (std::vector<SensorChange>{
-                {.kind = Kind::vanished, .sensor = "hwmon.nvme-2.Composite", .error = ESRCH}}));
+            (std::vector<SensorChange>{{.kind = Kind::vanished, .sensor = "hwmon.nvme-2.Composite", .error = ESRCH}}));
   EXPECT_EQ(find(host, "hwmon.nvme-2.Composite").state, SensorState::gone);
   sample(host);
   sample(host, 5s);  // still listed, cannot be opened
@@ -406,8 +397,7 @@ TEST_F(HostSensorsTest, ReportsOnceThatADeviceIsGoneAndTakesItBack) {
   fs::remove(root_ / path);
   write(path, "33000");
   EXPECT_DOUBLE_EQ(sample(host, 5s).at("hwmon.nvme-2.Composite").value, 33);
-  EXPECT_EQ(changes(host),
-            (std::vector<SensorChange>{{.kind = Kind::appeared, .sensor = "hwmon.nvme-2.Composite"}}));
+  EXPECT_EQ(changes(host), (std::vector<SensorChange>{{.kind = Kind::appeared, .sensor = "hwmon.nvme-2.Composite"}}));
   EXPECT_EQ(find(host, "hwmon.nvme-2.Composite").state, SensorState::ok);
 }
 
@@ -419,9 +409,8 @@ TEST_F(HostSensorsTest, CountsFailuresAndRestsASensorThatKeepsFailing) {
     EXPECT_TRUE(host.changes().empty()) << i;
   }
   EXPECT_TRUE(sample(host, 1ms).contains("thermal.acpitz"));
-  const std::vector<SensorChange> expected{
-      {.kind = Kind::resting, .sensor = "hwmon.nct6798.fan2", .error = EIO},  // the faulty one
-      {.kind = Kind::resting, .sensor = "thermal.x86_pkg_temp", .error = EIO}};
+  const std::vector<SensorChange> expected{{.kind = Kind::resting, .sensor = "hwmon.nct6798.fan2", .error = EIO},  // the faulty one
+                                           {.kind = Kind::resting, .sensor = "thermal.x86_pkg_temp", .error = EIO}};
   EXPECT_EQ(changes(host), expected);
   for (int i = 0; i < 10; ++i) sample(host, 1ms);
   EXPECT_EQ(find(host, "thermal.x86_pkg_temp").failures, kFailuresUntilRest);
@@ -430,8 +419,7 @@ TEST_F(HostSensorsTest, CountsFailuresAndRestsASensorThatKeepsFailing) {
   write("sys/class/hwmon/hwmon10/fan2_fault", "0\n");
   write("sys/class/hwmon/hwmon10/fan2_input", "900\n");
   EXPECT_DOUBLE_EQ(sample(host, 5s).at("hwmon.nct6798.fan2").value, 900);
-  EXPECT_EQ(changes(host),
-            (std::vector<SensorChange>{{.kind = Kind::recovered, .sensor = "hwmon.nct6798.fan2"}}));
+  EXPECT_EQ(changes(host), (std::vector<SensorChange>{{.kind = Kind::recovered, .sensor = "hwmon.nct6798.fan2"}}));
   EXPECT_EQ(find(host, "thermal.x86_pkg_temp").failures, kFailuresUntilRest + 1);
   EXPECT_EQ(host.totals().failures, 2 * kFailuresUntilRest + 1);
 }
@@ -467,9 +455,8 @@ TEST_F(HostSensorsTest, SkipsAndCountsWhatIsMalformed) {
   EXPECT_DOUBLE_EQ(values.at("load.1m").value, 0.5);
   EXPECT_FALSE(values.contains("load.5m"));
   EXPECT_FALSE(values.contains("load.15m"));
-  for (const char* name :
-       {"hwmon.acpitz.temp1", "hwmon.nvme.Composite", "hwmon.nvme.Sensor_1", "hwmon.k10temp.Tctl",
-        "hwmon.k10temp.Tccd1", "thermal.acpitz", "iio.bme280.pressure"}) {
+  for (const char* name : {"hwmon.acpitz.temp1", "hwmon.nvme.Composite", "hwmon.nvme.Sensor_1", "hwmon.k10temp.Tctl",
+                           "hwmon.k10temp.Tccd1", "thermal.acpitz", "iio.bme280.pressure"}) {
     EXPECT_FALSE(values.contains(name)) << name;
     EXPECT_NE(find(host, name).last_error, 0) << name;
     EXPECT_EQ(find(host, name).failures, 1u) << name;
@@ -527,18 +514,13 @@ TEST_F(HostSensorsTest, SurvivesNoiseInEveryFile) {
   }
   HostSensors host({.proc_root = root_ / "proc", .sys_root = root_ / "sys", .rescan_interval = 0s}, now_);
   std::minstd_rand random(1);  // NOLINT(bugprone-random-generator-seed): the same every time
-  const std::array<std::string_view, 10> scraps{
-      "", "-", ":", "|", "\n", "cpu", "18446744073709551616", "1e999", "nan", "\xff\n\n"};
+  const std::array<std::string_view, 10> scraps{"", "-", ":", "|", "\n", "cpu", "18446744073709551616", "1e999", "nan", "\xff\n\n"};
   for (int round = 0; round < 300; ++round) {
     const fs::path& file = files[random() % files.size()];
     std::string text = read_text(file).value_or("");
     switch (random() % 3) {
-      case 0:
-        text.resize(random() % (text.size() + 1));
-        break;
-      case 1:
-        text.insert(random() % (text.size() + 1), scraps[random() % scraps.size()]);
-        break;
+      case 0: text.resize(random() % (text.size() + 1)); break;
+      case 1: text.insert(random() % (text.size() + 1), scraps[random() % scraps.size()]); break;
       default:
         if (!text.empty()) text[random() % text.size()] = static_cast<char>(random());
     }
