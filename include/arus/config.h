@@ -25,7 +25,7 @@ struct TopicConfig {
   bool back_pressure = true;  // false: lossless groups are refused and producers never wait for a consumer
   std::string schema{};       // a name that producers and consumers may insist on; empty: any
   std::uint32_t record_size = 0;    // bytes of every value, 0: any
-  std::uint32_t max_producers = 60;  // registered at once in one partition, at most 4000
+  std::uint32_t max_producers = 64;  // registered at once in one partition, at most 4000
   std::uint32_t max_groups = 16;     // consumer groups, at most 1024
   std::uint32_t mode = 0600;  // of the files. Who may read them may also wait and join groups; who may write, produce.
   std::string group{};        // Unix group of the files, by name or number; empty: the process's

@@ -72,7 +72,7 @@ class Loan {
   void abort() noexcept;
 
  private:
-  friend class Producer;
+  friend class detail::ProducerState;
   Loan(detail::LoanState* state, std::span<std::byte> data) noexcept : state_(state), data_(data) {}
   detail::LoanState* state_;
   std::span<std::byte> data_;

@@ -1,0 +1,391 @@
+#include <arus/consumer.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "bus/consumer_state.h"
+#include "platform/error.h"
+
+namespace arus {
+
+using platform::fail;
+using platform::pass;
+using std::chrono::nanoseconds;
+
+namespace detail {
+namespace {
+
+constexpr std::int64_t kMillisecond = 1'000'000;         // ns
+constexpr std::int64_t kIdleSleep = 1'000'000'000;       // a wake-up that died with its sender is made up for after this
+constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
+constexpr std::int64_t kBlindSleep = kMillisecond;       // without permission to be woken
+constexpr std::uint32_t kMostPauses = 256;
+
+}  // namespace
+
+ConsumerState::ConsumerState(std::shared_ptr<BusState> bus, ConsumerConfig config)
+    : bus_(std::move(bus)), config_(std::move(config)), buffer_(config_.max_records) {}
+
+Result<std::unique_ptr<ConsumerState>> ConsumerState::make(std::shared_ptr<BusState> bus, const ConsumerConfig& config) {
+  if (config.max_records == 0 || config.max_records > 1u << 20)
+    return fail(Errc::invalid_argument, "max_records is {}; it must be 1 to {}", config.max_records, 1u << 20);
+  if (config.group.size() > group::GroupTable::kMostName)
+    return fail(Errc::invalid_argument, "a group's name has at most {} characters, this one {}", group::GroupTable::kMostName,
+                config.group.size());
+  log::BusDirectory& directory = bus->directory();
+  if (!config.group.empty())
+    if (auto able = directory.need_lease("reading in a group"); !able) return pass(able);
+  std::unique_ptr<ConsumerState> state(new ConsumerState(std::move(bus), config));
+  if (directory.bells()) {
+    auto bell = platform::Bell::take(directory.bells(), directory.incarnation());
+    if (!bell) return pass(bell);
+    state->bell_ = std::move(*bell);
+  }
+  return state;
+}
+
+ConsumerState::~ConsumerState() {
+  if (!bus_->ours()) return;
+  readers_.clear();
+  for (Subscription& subscription : subscriptions_) detach(subscription);
+}
+
+Result<void> ConsumerState::usable() const {
+  if (!bus_->ours()) [[unlikely]]
+    return fail(Errc::forked, "this consumer belongs to the parent process; open the bus anew in the child");
+  return {};
+}
+
+// ---- subscribing ----------------------------------------------------------------------------------------------------------------
+
+Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& name, const std::vector<std::uint32_t>* partitions,
+                                                          std::vector<PartitionReader>& readers) {
+  auto topic = TopicState::open(bus_, name);
+  if (!topic) return pass(topic);
+  const log::BusDirectory& directory = bus_->directory();
+  Subscription subscription;
+  subscription.topic = *topic;
+  if (!config_.group.empty()) {
+    if (!(*topic)->config().back_pressure)
+      return fail(Errc::forbidden,
+                  "topic '{}' permits no back-pressure, and group '{}' is lossless; observe it (no group), or create the topic with "
+                  "back-pressure",
+                  name, config_.group);
+    auto table = (*topic)->groups(platform::Access::write);
+    if (!table) return pass(table);
+    auto group = (*table)->take(config_.group, directory.incarnation(), *directory.leases());
+    if (!group) return pass(group);
+    subscription.table = *table;
+    subscription.group = *group;
+  }
+  std::vector<std::uint32_t> all;
+  if (partitions == nullptr)
+    for (std::uint32_t i = 0; i < (*topic)->config().partitions; ++i) all.push_back(i);
+  for (const std::uint32_t partition : partitions != nullptr ? *partitions : all) {
+    auto reader = subscription.table
+                      ? PartitionReader::join(*topic, partition, subscription.table, subscription.group, config_)
+                      : PartitionReader::observe(*topic, partition, config_.start, config_.in_place);
+    if (!reader) {
+      detach(subscription);
+      return pass(reader);
+    }
+    readers.push_back(std::move(*reader));
+  }
+  if ((*topic)->waits() && directory.incarnation() != platform::kNoIncarnation) {
+    auto place = (*topic)->waits()->add_reader(directory.incarnation(), *directory.leases());
+    if (!place) {
+      detach(subscription);
+      return pass(place);
+    }
+    subscription.place = *place;
+    subscription.counted = true;
+  }
+  return subscription;
+}
+
+void ConsumerState::detach(Subscription& subscription) noexcept {
+  const std::uint64_t incarnation = bus_->directory().incarnation();
+  if (subscription.counted) subscription.topic->waits()->remove_reader(subscription.place, incarnation);
+  if (subscription.table) subscription.table->release(subscription.group, incarnation);
+}
+
+Result<void> ConsumerState::add(std::vector<Subscription> subscriptions, std::vector<PartitionReader> readers) {
+  std::move(subscriptions.begin(), subscriptions.end(), std::back_inserter(subscriptions_));
+  std::move(readers.begin(), readers.end(), std::back_inserter(readers_));
+  return {};
+}
+
+Result<void> ConsumerState::subscribe(const std::vector<std::string>& topics) {
+  if (auto good = usable(); !good) return good;
+  std::vector<Subscription> subscriptions;
+  std::vector<PartitionReader> readers;
+  for (const std::string& name : topics) {
+    const auto same = [&](const Subscription& one) { return one.topic->name() == name; };
+    if (std::any_of(subscriptions_.begin(), subscriptions_.end(), same) ||
+        std::any_of(subscriptions.begin(), subscriptions.end(), same))
+      continue;
+    auto subscription = attach(name, nullptr, readers);
+    if (!subscription) {
+      readers.clear();
+      for (Subscription& one : subscriptions) detach(one);
+      return pass(subscription);
+    }
+    subscriptions.push_back(std::move(*subscription));
+  }
+  return add(std::move(subscriptions), std::move(readers));
+}
+
+Result<void> ConsumerState::assign(const std::vector<TopicPartition>& partitions) {
+  if (auto good = usable(); !good) return good;
+  if (!config_.group.empty())
+    return fail(Errc::invalid_argument, "a consumer in a group ('{}') reads whole topics: use subscribe, or no group", config_.group);
+  std::vector<Subscription> subscriptions;
+  std::vector<PartitionReader> readers;
+  for (const TopicPartition& one : partitions) {
+    if (find(one.topic, one.partition)) continue;
+    const std::vector<std::uint32_t> just_this{one.partition};
+    auto subscription = attach(one.topic, &just_this, readers);
+    if (!subscription) {
+      readers.clear();
+      for (Subscription& made : subscriptions) detach(made);
+      return pass(subscription);
+    }
+    subscriptions.push_back(std::move(*subscription));
+  }
+  return add(std::move(subscriptions), std::move(readers));
+}
+
+Result<void> ConsumerState::unsubscribe(std::string_view topic) {
+  if (auto good = usable(); !good) return good;
+  buffer_.clear();
+  in_place_.clear();
+  std::erase_if(readers_, [&](const PartitionReader& reader) { return reader.topic().name() == topic; });
+  const auto removed = std::erase_if(subscriptions_, [&](Subscription& subscription) {
+    if (subscription.topic->name() != topic) return false;
+    detach(subscription);
+    return true;
+  });
+  next_ = 0;
+  if (removed == 0) return fail(Errc::not_found, "this consumer is not subscribed to topic '{}'", topic);
+  return {};
+}
+
+Result<PartitionReader*> ConsumerState::find(std::string_view topic, std::uint32_t partition) {
+  if (auto good = usable(); !good) return pass(good);
+  for (PartitionReader& reader : readers_)
+    if (reader.partition() == partition && reader.topic().name() == topic) return &reader;
+  return fail(Errc::not_found, "this consumer does not read partition {} of topic '{}'", partition, topic);
+}
+
+Result<void> ConsumerState::seek(std::string_view topic, std::uint32_t partition, Start to) {
+  auto reader = find(topic, partition);
+  if (!reader) return pass(reader);
+  buffer_.clear();
+  in_place_.clear();
+  return (*reader)->seek(to);
+}
+
+// ---- polling --------------------------------------------------------------------------------------------------------------------
+
+Result<void> ConsumerState::settle() {
+  buffer_.clear();
+  in_place_.clear();
+  Result<void> result{};
+  for (PartitionReader& reader : readers_)
+    if (auto settled = reader.settle(); !settled) result = settled;
+  return result;
+}
+
+Result<void> ConsumerState::commit() {
+  if (auto good = usable(); !good) return good;
+  return settle();
+}
+
+// One look at every reader. An error counts when there is nothing else to report.
+Result<bool> ConsumerState::collect() {
+  Result<bool> result = false;
+  const std::size_t count = readers_.size();
+  for (std::size_t i = 0; i < count && !buffer_.full(); ++i) {
+    std::size_t at = next_ + i;
+    if (at >= count) at -= count;
+    PartitionReader& reader = readers_[at];
+    if (reader.paused) continue;
+    const std::uint64_t position = reader.position();
+    auto took = reader.take(buffer_);
+    if (took && *took) {
+      if (config_.in_place) in_place_.push_back({at, position});
+      if (result) result = true;
+    } else if (took && reader.deleted()) {
+      took = fail(Errc::deleted, "topic '{}' was deleted", reader.topic().name());
+    }
+    if (!took) result = std::move(took);
+  }
+  if (!buffer_.empty()) return true;
+  return result;
+}
+
+Batch ConsumerState::batch() const noexcept {
+  Batch batch;
+  batch.records_ = buffer_.records();
+  batch.gaps_ = buffer_.gaps();
+  batch.in_place_of_ = config_.in_place ? this : nullptr;
+  return batch;
+}
+
+// Small batches mean that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared lines. A
+// single record means that somebody waits for an answer to it.
+void ConsumerState::adapt(std::size_t found) noexcept {
+  if (!config_.wait.coalesce) return;
+  if (found == 1) pauses_ = std::max(pauses_ / 2, 1u);
+  else if (found < 24) pauses_ = std::min(pauses_ * 2, kMostPauses);
+}
+
+Result<Batch> ConsumerState::poll(nanoseconds timeout) {
+  if (auto good = usable(); !good) [[unlikely]] return pass(good);
+  if (auto settled = settle(); !settled) [[unlikely]] return pass(settled);
+  auto found = collect();
+  if (next_ + 1 < readers_.size()) ++next_;
+  else next_ = 0;
+  if (found && !*found) found = wait(timeout);
+  if (!found) [[unlikely]] return pass(found);
+  adapt(buffer_.records().size());
+  return batch();
+}
+
+Result<bool> ConsumerState::wait(nanoseconds timeout) {
+  if (timeout <= nanoseconds::zero()) return arm_descriptor();
+  const platform::Deadline deadline = platform::Deadline::after(timeout.count());
+  const bool may_sleep = config_.wait.mode != Wait::Mode::spin;
+  const std::int64_t began = platform::boot_time();
+  const std::int64_t sleep_from = began + (config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
+  std::int64_t look_at = began + kMillisecond;
+  for (std::uint32_t round = 1;; ++round) {
+    for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
+    if (auto found = collect(); !found || *found) return found;
+    constexpr std::uint32_t kRoundsPerClock = 32;  // a look at the clock costs as much as several at the ring
+    if (round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
+    if (woken_.exchange(false, std::memory_order_acq_rel)) return false;
+    // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
+    if (auto settled = settle(); !settled) return pass(settled);
+    const std::int64_t now = platform::boot_time();
+    if (deadline.passed()) return arm_descriptor();
+    if (now >= look_at) {
+      if (auto good = look_after_all(); !good) return pass(good);
+      look_at = now + kMillisecond;
+    }
+    if (may_sleep && now >= sleep_from) sleep(deadline.left());
+  }
+}
+
+// Behind a descriptor nobody polls until it is readable: so before the caller goes away, ask for the next event and look once more.
+Result<bool> ConsumerState::arm_descriptor() {
+  if (!bell_ || !bell_->has_descriptor()) return false;
+  bell_->drain();
+  for (const PartitionReader& reader : readers_)
+    if (!reader.paused) reader.arm(bell_->index());
+  auto found = collect();
+  if (found && *found) bell_->wake();  // stays readable until a poll has found nothing
+  return found;
+}
+
+bool ConsumerState::any_ready() const noexcept {
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [](const PartitionReader& reader) { return !reader.paused && reader.ready(); });
+}
+
+// Once: the caller looks again. See ring/wake.h for the order.
+void ConsumerState::sleep(std::int64_t ns) noexcept {
+  bool heard = bell_ != nullptr;
+  const std::uint32_t rings = heard ? bell_->rings() : 0;
+  bool doubtful = false;
+  for (const PartitionReader& reader : readers_) {
+    if (reader.paused) continue;
+    if (heard && !reader.arm(bell_->index())) heard = false;
+    doubtful |= reader.open_claim();
+  }
+  if (any_ready() || woken_.load(std::memory_order_acquire)) return;
+  if (heard) {
+    bell_->sleep(rings, std::min(ns, doubtful ? kDoubtfulSleep : kIdleSleep));
+  } else {
+    const timespec nap{0, static_cast<long>(std::min(ns, kBlindSleep))};
+    nanosleep(&nap, nullptr);
+  }
+}
+
+Result<void> ConsumerState::look_after_all() {
+  for (PartitionReader& reader : readers_)
+    if (!reader.paused) reader.look_after();
+  if (const std::int64_t now = platform::boot_time(); now >= gone_look_at_) {
+    gone_look_at_ = now + kIdleSleep;
+    return bus_->check();
+  }
+  return {};
+}
+
+Result<int> ConsumerState::descriptor() {
+  if (auto good = usable(); !good) return pass(good);
+  const auto deaf = std::find_if(readers_.begin(), readers_.end(),
+                                 [](const PartitionReader& reader) { return reader.topic().waits() == nullptr; });
+  if (!bell_ || deaf != readers_.end())
+    return fail(Errc::permission_denied,
+                "a descriptor needs write permission to {}, so that producers can wake this process; poll with a timeout instead",
+                bell_ ? log::waits_path(deaf->topic().directory()) : bus_->directory().path());
+  auto descriptor = bell_->descriptor();
+  if (descriptor) bell_->wake();  // readable at first: the first poll arms it
+  return descriptor;
+}
+
+void ConsumerState::wake() noexcept {
+  woken_.store(true, std::memory_order_release);
+  if (bell_) bell_->wake();
+}
+
+bool ConsumerState::intact() const noexcept {
+  return std::all_of(in_place_.begin(), in_place_.end(),
+                     [&](const InPlace& begin) { return readers_[begin.reader].intact_since(begin.position); });
+}
+
+}  // namespace detail
+
+// ---- the public handles --------------------------------------------------------------------------------------------------------
+
+bool Batch::intact() const noexcept { return in_place_of_ == nullptr || in_place_of_->intact(); }
+
+Consumer::Consumer(std::unique_ptr<detail::ConsumerState> state) noexcept : state_(std::move(state)) {}
+Consumer::Consumer(Consumer&&) noexcept = default;
+Consumer& Consumer::operator=(Consumer&&) noexcept = default;
+Consumer::~Consumer() = default;
+
+Result<void> Consumer::subscribe(const std::vector<std::string>& topics) { return state_->subscribe(topics); }
+Result<void> Consumer::assign(const std::vector<TopicPartition>& partitions) { return state_->assign(partitions); }
+Result<void> Consumer::unsubscribe(std::string_view topic) { return state_->unsubscribe(topic); }
+Result<Batch> Consumer::poll(nanoseconds timeout) { return state_->poll(timeout); }
+Result<void> Consumer::commit() { return state_->commit(); }
+Result<int> Consumer::descriptor() { return state_->descriptor(); }
+void Consumer::wake() const noexcept { state_->wake(); }
+Result<void> Consumer::seek(std::string_view topic, std::uint32_t partition, Start to) { return state_->seek(topic, partition, to); }
+
+Result<std::uint64_t> Consumer::position(std::string_view topic, std::uint32_t partition) const {
+  auto reader = state_->find(topic, partition);
+  if (!reader) return pass(reader);
+  return (*reader)->next_offset();
+}
+Result<std::uint64_t> Consumer::lag(std::string_view topic, std::uint32_t partition) const {
+  auto reader = state_->find(topic, partition);
+  if (!reader) return pass(reader);
+  return (*reader)->lag();
+}
+Result<void> Consumer::pause(std::string_view topic, std::uint32_t partition) {
+  auto reader = state_->find(topic, partition);
+  if (!reader) return pass(reader);
+  (*reader)->paused = true;
+  return {};
+}
+Result<void> Consumer::resume(std::string_view topic, std::uint32_t partition) {
+  auto reader = state_->find(topic, partition);
+  if (!reader) return pass(reader);
+  (*reader)->paused = false;
+  return {};
+}
+
+}  // namespace arus

@@ -1,0 +1,94 @@
+// Reading one partition: an observer's or a group's position in it, the order of offsets, and what is missing between them.
+#pragma once
+
+#include <arus/config.h>
+#include <arus/record.h>
+
+#include <memory>
+#include <vector>
+
+#include "bus/record_buffer.h"
+#include "bus/state.h"
+#include "log/seek.h"
+#include "ring/read.h"
+
+namespace arus::detail {
+
+class PartitionReader {
+ public:
+  static Result<PartitionReader> observe(std::shared_ptr<TopicState> topic, std::uint32_t partition, Start start, bool in_place);
+  // For the reader that has taken `group` in `table`.
+  static Result<PartitionReader> join(std::shared_ptr<TopicState> topic, std::uint32_t partition,
+                                      std::shared_ptr<const group::GroupTable> table, std::uint32_t group, const ConsumerConfig& config);
+
+  [[nodiscard]] const TopicState& topic() const noexcept { return *topic_; }
+  [[nodiscard]] std::uint32_t partition() const noexcept { return partition_; }
+
+  // Appends what is there, as far as the buffer has room. True: something was appended (records or gaps).
+  Result<bool> take(RecordBuffer& buffer);
+  // Whether take() would find something, or an error; without side effects.
+  [[nodiscard]] bool ready() const noexcept;
+  // Somebody has claimed what is next, and has not settled it.
+  [[nodiscard]] bool open_claim() const noexcept { return ring_.tail() > position_; }
+  // Called about every millisecond while nothing comes: settles the claim that is in the way, if its owner is dead.
+  void look_after();
+  [[nodiscard]] bool deleted() const noexcept { return ring_.deleted(); }
+
+  // Groups: everything taken so far is settled; a successor starts behind it. `evicted` if the cursor is no longer ours; then the
+  // reader has joined again where it can, and the gap comes with the next take().
+  Result<void> settle();
+
+  Result<void> seek(Start to);
+  [[nodiscard]] std::uint64_t next_offset() const noexcept { return std::max(expected_, deliver_from_); }
+  [[nodiscard]] std::uint64_t lag() const noexcept;
+  // Of an observer that reads in place: whether everything taken since `position` is whole still.
+  [[nodiscard]] bool intact_since(std::uint64_t position) const noexcept { return ring::still_there(ring_, position); }
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+
+  // Asks to be woken by that bell; false where the wait flags may not be written.
+  bool arm(std::uint32_t bell) const noexcept {
+    if (ring_.data) ring_.data.arm(bell);
+    return static_cast<bool>(ring_.data);
+  }
+
+  bool paused = false;
+
+ private:
+  // What the next record's offset may be, compared with the expected one.
+  enum class Expect : std::uint8_t {
+    exactly,
+    from_hole,  // or more: what is between was never committed
+    from_lost,  // or more: what is between was overwritten
+    anything,   // a beginning
+  };
+  PartitionReader(std::shared_ptr<TopicState> topic, std::uint32_t partition, OpenPartition open) noexcept
+      : topic_(std::move(topic)), partition_(partition), open_(std::move(open)), ring_(open_.ring) {}
+
+  bool lossy() const noexcept { return cursor_ == nullptr; }
+  Result<void> begin(Start start);
+  void begin_at(const group::Resumption& resumption);
+  bool bridge(std::uint64_t offset, RecordBuffer& buffer);
+  bool resume_if_lapped() noexcept;
+  Result<bool> take_settled(RecordBuffer& buffer);
+  tl::unexpected<Error> corrupt(std::string_view what) const;
+
+  std::shared_ptr<TopicState> topic_;
+  std::uint32_t partition_;
+  OpenPartition open_;
+  ring::Ring ring_;
+  std::uint64_t position_ = 0;      // in cells: what is looked at next
+  std::uint64_t expected_ = 0;      // its offset
+  std::uint64_t deliver_from_ = 0;  // what is below is passed over (a seek forward in a group moves this, not the cursor)
+  Expect expect_ = Expect::anything;
+  bool copies_ = false;
+  std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
+
+  // Groups only.
+  std::shared_ptr<const group::GroupTable> table_;
+  ring::Cursor* cursor_ = nullptr;
+  std::uint64_t cursor_state_ = 0;
+  std::uint64_t settled_ = 0;  // position published
+  std::int64_t grace_ns_ = 0;
+};
+
+}  // namespace arus::detail

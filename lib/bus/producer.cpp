@@ -1,0 +1,384 @@
+#include <arus/producer.h>
+
+#include <algorithm>
+
+#include "bus/headers.h"
+#include "bus/producer_state.h"
+#include "log/partitioner.h"
+#include "platform/error.h"
+#include "ring/room.h"
+
+namespace arus {
+
+using platform::fail;
+using platform::pass;
+using ring::Claimed;
+using ring::Lengths;
+using std::chrono::nanoseconds;
+
+namespace detail {
+namespace {
+
+constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
+
+// Header words, key and headers of a claimed record; the value follows.
+[[gnu::always_inline]] inline std::byte* write_front(ring::RecordHeader& header, const Lengths& lengths, const Envelope& envelope,
+                                                     Timestamp timestamp) noexcept {
+  header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+  header.h3.store(lengths.word(), std::memory_order_relaxed);
+  auto* bytes = reinterpret_cast<std::byte*>(&header);
+  std::byte* behind = bytes + ring::kRecordHeader;
+  if (lengths.key != 0) platform::copy(behind, envelope.key.data(), lengths.key);
+  if (lengths.headers != 0) [[unlikely]] encode_headers(envelope.headers, behind + lengths.key);
+  return bytes + lengths.value_at();
+}
+
+}  // namespace
+
+ProducerState::ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config)
+    : topic_(std::move(topic)),
+      config_(std::move(config)),
+      generation_(topic_->bus().generation()),
+      incarnation_(topic_->bus_directory().incarnation()),
+      partitions_(topic_->config().partitions),
+      record_size_(topic_->config().record_size),
+      max_bytes_(ring::most_bytes(topic_->config().partition_bytes >> ring::kCellShift)) {}
+
+Result<std::unique_ptr<ProducerState>> ProducerState::make(std::shared_ptr<TopicState> topic, const ProducerConfig& config) {
+  if (auto good = topic->check(); !good) return pass(good);
+  if (auto able = topic->bus_directory().need_lease("producing"); !able) return pass(able);
+  const TopicConfig& topic_config = topic->config();
+  if (!config.schema.empty() && config.schema != topic_config.schema)
+    return fail(Errc::schema_mismatch, "topic '{}' has schema '{}', not '{}'", topic->name(), topic_config.schema, config.schema);
+  if (config.partition && *config.partition >= topic_config.partitions)
+    return fail(Errc::invalid_argument, "topic '{}' has partitions 0 to {}, not {}", topic->name(), topic_config.partitions - 1,
+                *config.partition);
+  std::unique_ptr<ProducerState> state(new ProducerState(topic, config));
+  if (!topic->waits()) {
+    auto waits = log::Waits::open(log::waits_path(topic->directory()), topic_config.partitions, topic->bus_directory().bells());
+    return waits ? fail(Errc::permission_denied, "{}: a producer must be able to write it", topic->directory()) : pass(waits);
+  }
+  auto groups = topic->groups(platform::Access::write);
+  if (!groups) return pass(groups);
+  state->groups_ = std::move(*groups);
+  const std::uint32_t first = config.partition.value_or(0);
+  const std::uint32_t last = config.partition ? first : topic_config.partitions - 1;
+  if (topic_config.partitions > 1) state->appender_of_.assign(topic_config.partitions, kUnused);
+  for (std::uint32_t i = first; i <= last; ++i) {
+    auto partition = topic->partition(i, platform::Access::write);
+    if (!partition) return pass(partition);
+    partition->ring.cursors = state->groups_->cursors(i);
+    partition->ring.cursor_count = state->groups_->groups();
+    auto appender = ring::Appender::enlist(partition->ring, state->incarnation_);
+    if (!appender) return pass(appender);
+    if (!state->appender_of_.empty()) state->appender_of_[i] = static_cast<std::uint32_t>(state->appenders_.size());
+    state->open_.push_back(std::move(*partition));
+    state->appenders_.push_back(std::move(*appender));
+  }
+  state->open_loans_.assign(state->appenders_.size(), 0);
+  state->sticky_ = config.partition.value_or(static_cast<std::uint32_t>(platform::random_word() % topic_config.partitions));
+  platform::ticks_to_ns();  // calibrates now rather than at the first record
+  return state;
+}
+
+ProducerState::~ProducerState() {
+  if (!platform::same_process(generation_)) return;  // they are the parent's
+  for (ring::Appender& appender : appenders_) appender.resign();
+}
+
+void ProducerState::retire(std::unique_ptr<ProducerState> state) noexcept {
+  if (!state || state->loan_count_ == 0) return;
+  state->retired_ = true;
+  static_cast<void>(state.release());  // abort() or commit() of the last loan deletes it
+}
+
+inline Result<void> ProducerState::usable() noexcept {
+  if (!platform::same_process(generation_)) [[unlikely]] return fail(Errc::forked);
+  return {};
+}
+
+tl::unexpected<Error> ProducerState::gone() const { return fail(Errc::deleted, "topic '{}' was deleted", topic_->name()); }
+
+std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) noexcept {
+  if (envelope.partition) return *envelope.partition;
+  if (config_.partition) return *config_.partition;
+  if (partitions_ == 1) return 0;
+  if (envelope.key.data() != nullptr) return log::partition_for_key(envelope.key, partitions_);
+  if (sticky_bytes_ >= kStickyBytes) {
+    sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
+    sticky_bytes_ = 0;
+  }
+  sticky_bytes_ += size;
+  return sticky_;
+}
+
+tl::unexpected<Error> ProducerState::bad_size(std::size_t value_size, const Envelope& envelope) const {
+  const std::string& name = topic_->name();
+  if (record_size_ != 0 && value_size != record_size_)
+    return fail(Errc::schema_mismatch, "topic '{}' has values of {} bytes (schema '{}'), this one has {}", name, record_size_,
+                topic_->config().schema, value_size);
+  if (envelope.key.size() > Lengths::kMostKey)
+    return fail(Errc::too_large, "a key has at most {} bytes, this one {}", Lengths::kMostKey, envelope.key.size());
+  const std::size_t headers = headers_size(envelope.headers);
+  if (headers > Lengths::kMostHeaders)
+    return fail(Errc::too_large, "the headers of a record take at most {} bytes, these {}", Lengths::kMostHeaders, headers);
+  return fail(Errc::too_large,
+              "key, headers and value have {} bytes; the largest record of topic '{}' has {}; create it with larger partitions",
+              envelope.key.size() + headers + value_size, name, max_bytes_);
+}
+
+inline Result<ProducerState::Shape> ProducerState::shape(std::size_t value_size, bool null_value, const Envelope& envelope) {
+  const std::size_t headers = envelope.headers.empty() ? 0 : headers_size(envelope.headers);
+  const std::size_t key = envelope.key.size();
+  if (key > Lengths::kMostKey || headers > Lengths::kMostHeaders || value_size > max_bytes_ || key + headers + value_size > max_bytes_ ||
+      (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
+    return bad_size(value_size, envelope);
+  Shape shape{};
+  shape.lengths = {value_size, key, headers,
+                   (envelope.key.data() == nullptr ? Lengths::kNullKey : 0) | (null_value ? Lengths::kNullValue : 0)};
+  shape.cells = shape.lengths.cells();
+  shape.partition = place(key + headers + value_size, envelope);
+  if (shape.partition >= partitions_ || (!appender_of_.empty() && appender_of_[shape.partition] == kUnused) ||
+      (config_.partition && shape.partition != *config_.partition)) [[unlikely]]
+    return fail(Errc::invalid_argument, "partition {} of topic '{}' is not one that this producer writes to", shape.partition,
+                topic_->name());
+  return shape;
+}
+
+Result<void> ProducerState::hopeless(const ring::Refusal& refusal, std::uint32_t partition) const {
+  switch (refusal.why) {
+    case ring::Refusal::Why::deleted: return gone();
+    case ring::Refusal::Why::corrupt: return fail(Errc::corrupt, "{}", topic_->describe(refusal, partition));
+    case ring::Refusal::Why::exhausted: return fail(Errc::exhausted, "{}", topic_->describe(refusal, partition));
+    default: return {};
+  }
+}
+
+inline Result<void> ProducerState::claim(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
+                                         std::int64_t now, nanoseconds timeout, Claimed& claimed) {
+  ring::Appender& to = appender(partition);
+  if (to.ring().deleted()) [[unlikely]] return gone();
+  if (!to.claim(cells, records, timestamp, now, claimed)) [[unlikely]]
+    return claim_slowly(partition, cells, records, timestamp, timeout, claimed);
+  return {};
+}
+
+// There was no room. Waits for it by the producer's Wait: whoever reads on rings; a claim or a repair that is in the way rings nobody
+// when its owner dies, therefore every sleep is short and ends with another look.
+Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
+                                         nanoseconds timeout, Claimed& claimed) {
+  constexpr std::int64_t kNap = 5'000'000;  // ns
+  ring::Appender& to = appender(partition);
+  const std::size_t at = static_cast<std::size_t>(&to - appenders_.data());
+  if (auto hope = hopeless(to.refusal(), partition); !hope) return hope;
+  if (timeout <= nanoseconds::zero()) return fail(Errc::full);
+  if (open_loans_[at] != 0)
+    return fail(Errc::would_deadlock, "{}, and this producer holds {} open loans of it; commit or abort them first",
+                topic_->describe(to.refusal(), partition), open_loans_[at]);
+  const platform::Deadline deadline = platform::Deadline::after(timeout.count());
+  const platform::Deadline spin_until =
+      platform::Deadline::after(config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
+  const auto attempt = [&] { return to.claim(cells, records, timestamp, stamper_.now(), claimed); };
+  for (;;) {
+    for (int i = 0; i < 64; ++i) platform::pause();
+    if (attempt()) return {};
+    if (auto hope = hopeless(to.refusal(), partition); !hope) return hope;
+    if (deadline.passed())
+      return fail(Errc::timed_out, "waited {} ms: {}", timeout.count() / 1'000'000, topic_->describe(to.refusal(), partition));
+    if (config_.wait.mode == Wait::Mode::spin || !spin_until.passed()) continue;
+    if (auto good = topic_->bus().check(); !good) return good;
+    if (!bell_) {
+      auto taken = platform::Bell::take(topic_->bus_directory().bells(), incarnation_);
+      if (!taken) return pass(taken);
+      bell_ = std::move(*taken);
+    }
+    const std::uint32_t rings = bell_->rings();
+    to.ring().room.arm(bell_->index());
+    if (attempt()) return {};
+    bell_->sleep(rings, std::min(deadline.left(), kNap));
+  }
+}
+
+Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanoseconds timeout) {
+  if (auto good = usable(); !good) [[unlikely]] return pass(good);
+  const auto shape = this->shape(value.size(), value.data() == nullptr, envelope);
+  if (!shape) [[unlikely]] return pass(shape);
+  const std::int64_t now = stamper_.now();
+  const Timestamp timestamp = envelope.timestamp.value_or(now);
+  Claimed claimed;
+  if (auto done = claim(shape->partition, shape->cells, 1, timestamp, now, timeout, claimed); !done) [[unlikely]] return pass(done);
+  ring::Appender& to = appender(shape->partition);
+  std::byte* room = write_front(to.ring().at(claimed.position), shape->lengths, envelope, timestamp);
+  if (!value.empty()) platform::copy(room, value.data(), value.size());
+  to.commit(claimed);
+  return Placed{shape->partition, claimed.offset};
+}
+
+Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
+  if (auto good = usable(); !good) return pass(good);
+  const auto shape = this->shape(size, false, envelope);
+  if (!shape) return pass(shape);
+  const std::int64_t now = stamper_.now();
+  const Timestamp timestamp = envelope.timestamp.value_or(now);
+  if (free_loans_ == nullptr) {  // before the claim: allocating may throw
+    loans_.push_back(std::make_unique<LoanState>());
+    free_loans_ = loans_.back().get();
+  }
+  Claimed claimed;
+  if (auto done = claim(shape->partition, shape->cells, 1, timestamp, now, timeout, claimed); !done) return pass(done);
+  ring::Appender& to = appender(shape->partition);
+  std::byte* room = write_front(to.ring().at(claimed.position), shape->lengths, envelope, timestamp);
+  LoanState* loan = free_loans_;
+  free_loans_ = loan->next_free;
+  *loan = {this, shape->partition, claimed, shape->lengths, nullptr};
+  ++loan_count_;
+  ++open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
+  return Loan(loan, {room, size});
+}
+
+Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
+  if (!platform::same_process(generation_)) return fail(Errc::forked);
+  if (size > loan.lengths.value || (record_size_ != 0 && size != record_size_)) {
+    const std::size_t most = loan.lengths.value;
+    abort(loan);
+    return fail(Errc::invalid_argument, "the loan has {} bytes, {} cannot be committed; it was aborted", most, size);
+  }
+  ring::Appender& to = appender(loan.partition);
+  const bool deleted = to.ring().deleted();
+  const Placed placed{loan.partition, loan.claimed.offset};
+  // A shorter value keeps its claim's extent: the rest is padding.
+  loan.lengths.value = size;
+  to.ring().at(loan.claimed.position).h3.store(loan.lengths.word(), std::memory_order_relaxed);
+  to.commit(loan.claimed);
+  loan.next_free = free_loans_;
+  free_loans_ = &loan;
+  --open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
+  if (deleted) {
+    auto error = gone();
+    if (--loan_count_ == 0 && retired_) delete this;
+    return error;
+  }
+  if (--loan_count_ == 0 && retired_) delete this;
+  return placed;
+}
+
+void ProducerState::abort(LoanState& loan) noexcept {
+  if (!platform::same_process(generation_)) return;
+  ring::Appender& to = appender(loan.partition);
+  to.abort(loan.claimed);
+  loan.next_free = free_loans_;
+  free_loans_ = &loan;
+  --open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
+  if (--loan_count_ == 0 && retired_) delete this;
+}
+
+Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, nanoseconds timeout) {
+  if (auto good = usable(); !good) return pass(good);
+  const platform::Deadline deadline = platform::Deadline::after(timeout.count());
+  const std::uint64_t most = ring::most_cells(topic_->config().partition_bytes >> ring::kCellShift) / 2;
+  std::size_t sent = 0;
+  // The neighbours that go into one claim, all for one partition.
+  constexpr std::size_t kMostRecords = 512;
+  std::array<Shape, kMostRecords> shapes;
+  std::optional<Result<Shape>> carried;  // the shape of the first message of the next claim, found while looking for this one's end
+  while (sent < messages.size()) {
+    std::size_t count = 0;
+    std::uint64_t cells = 0;
+    Timestamp latest = 0;
+    const std::int64_t now = stamper_.now();
+    Result<void> bad{};
+    while (sent + count < messages.size() && count < kMostRecords) {
+      const Message& message = messages[sent + count];
+      Result<Shape> shape = carried ? *std::exchange(carried, std::nullopt)
+                                    : this->shape(message.value.size(), message.value.data() == nullptr, message.envelope);
+      if (!shape) {
+        bad = pass(shape);
+        break;
+      }
+      if (count != 0 && (shape->partition != shapes[0].partition || cells + shape->cells > most)) {
+        carried = std::move(shape);
+        break;
+      }
+      shapes[count] = *shape;
+      cells += shape->cells;
+      latest = std::max(latest, message.envelope.timestamp.value_or(now));
+      ++count;
+    }
+    if (count == 0) return sent != 0 ? Result<std::size_t>(sent) : pass(bad);
+    Claimed claimed;
+    const nanoseconds left = timeout <= nanoseconds::zero() ? timeout : timeout == kForever ? kForever : nanoseconds(deadline.left());
+    if (auto done = claim(shapes[0].partition, cells, count, latest, now, left, claimed); !done)
+      return sent != 0 && (done.error().code() == Errc::full || done.error().code() == Errc::timed_out) ? Result<std::size_t>(sent)
+                                                                                                         : pass(done);
+    ring::Appender& to = appender(shapes[0].partition);
+    std::uint64_t position = claimed.position;
+    std::uint64_t first_cells = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const Message& message = messages[sent + i];
+      const bool last = i + 1 == count;
+      // Padding, if there is any, belongs to the last.
+      const std::uint64_t extent = last ? claimed.position + claimed.cells - position : shapes[i].cells;
+      std::byte* room = write_front(to.ring().at(position), shapes[i].lengths, message.envelope, message.envelope.timestamp.value_or(now));
+      if (!message.value.empty()) platform::copy(room, message.value.data(), message.value.size());
+      if (i == 0) first_cells = extent;
+      else to.mark_inner(position, claimed.offset + i, extent);
+      position += extent;
+    }
+    to.commit_first(claimed.position, first_cells);
+    sent += count;
+  }
+  return sent;
+}
+
+}  // namespace detail
+
+// ---- the public handles --------------------------------------------------------------------------------------------------------
+
+Producer::Producer(std::unique_ptr<detail::ProducerState> state) noexcept : state_(std::move(state)) {}
+Producer::Producer(Producer&&) noexcept = default;
+Producer& Producer::operator=(Producer&& other) noexcept {
+  std::swap(state_, other.state_);
+  return *this;
+}
+Producer::~Producer() { detail::ProducerState::retire(std::move(state_)); }
+
+Result<Placed> Producer::try_send(Bytes value, const Envelope& envelope) { return state_->send(value, envelope, nanoseconds::zero()); }
+Result<Placed> Producer::send(Bytes value, const Envelope& envelope) {
+  return state_->send(value, envelope, state_->config().timeout);
+}
+Result<Placed> Producer::send(Bytes value, const Envelope& envelope, nanoseconds timeout) {
+  return state_->send(value, envelope, timeout);
+}
+Result<Loan> Producer::try_loan(std::size_t size, const Envelope& envelope) { return state_->loan(size, envelope, nanoseconds::zero()); }
+Result<Loan> Producer::loan(std::size_t size, const Envelope& envelope) {
+  return state_->loan(size, envelope, state_->config().timeout);
+}
+Result<Loan> Producer::loan(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
+  return state_->loan(size, envelope, timeout);
+}
+Result<std::size_t> Producer::try_send_many(std::span<const Message> messages) {
+  return state_->send_many(messages, nanoseconds::zero());
+}
+Result<std::size_t> Producer::send_many(std::span<const Message> messages) {
+  return state_->send_many(messages, state_->config().timeout);
+}
+Result<std::size_t> Producer::send_many(std::span<const Message> messages, nanoseconds timeout) {
+  return state_->send_many(messages, timeout);
+}
+std::size_t Producer::max_record_bytes() const noexcept { return state_->max_record_bytes(); }
+std::uint32_t Producer::partitions() const noexcept { return state_->topic().config().partitions; }
+Result<std::uint32_t> Producer::readers() const { return state_->topic().count_readers(); }
+
+Result<Placed> Loan::commit(std::size_t size) {
+  if (state_ == nullptr) return fail(Errc::invalid_argument, "this loan was committed or aborted already");
+  detail::LoanState* loan = std::exchange(state_, nullptr);
+  return loan->producer->commit(*loan, size);
+}
+
+void Loan::abort() noexcept {
+  if (state_ == nullptr) return;
+  detail::LoanState* loan = std::exchange(state_, nullptr);
+  loan->producer->abort(*loan);
+}
+
+}  // namespace arus

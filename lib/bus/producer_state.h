@@ -1,0 +1,88 @@
+// What stands behind a Producer: an appender per partition, and where keyless records go.
+#pragma once
+
+#include <arus/producer.h>
+
+#include <memory>
+#include <vector>
+
+#include "bus/state.h"
+#include "platform/clock.h"
+#include "ring/claim.h"
+
+namespace arus::detail {
+
+// An open loan. Kept by the producer and used again, so that loaning allocates nothing in the long run.
+struct LoanState {
+  ProducerState* producer;
+  std::uint32_t partition;
+  ring::Claimed claimed;
+  ring::Lengths lengths;
+  LoanState* next_free;
+};
+
+class ProducerState {
+ public:
+  static Result<std::unique_ptr<ProducerState>> make(std::shared_ptr<TopicState> topic, const ProducerConfig& config);
+  ~ProducerState();
+  ProducerState(const ProducerState&) = delete;
+  ProducerState& operator=(const ProducerState&) = delete;
+
+  Result<Placed> send(Bytes value, const Envelope& envelope, std::chrono::nanoseconds timeout);
+  Result<Loan> loan(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
+  Result<std::size_t> send_many(std::span<const Message> messages, std::chrono::nanoseconds timeout);
+  Result<Placed> commit(LoanState& loan, std::size_t size);
+  void abort(LoanState& loan) noexcept;
+  // The Producer is gone: destroys itself now, or with the last open loan.
+  static void retire(std::unique_ptr<ProducerState> state) noexcept;
+
+  [[nodiscard]] std::size_t max_record_bytes() const noexcept { return max_bytes_; }
+  [[nodiscard]] const TopicState& topic() const noexcept { return *topic_; }
+  [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
+
+ private:
+  static constexpr std::uint32_t kUnused = ~0u;
+  struct Shape {  // of a record to be: what is where
+    ring::Lengths lengths;
+    std::uint64_t cells;
+    std::uint32_t partition;
+  };
+
+  ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
+  [[gnu::always_inline]] Result<void> usable() noexcept;
+  [[gnu::always_inline]] Result<Shape> shape(std::size_t value_size, bool null_value, const Envelope& envelope);
+  std::uint32_t place(std::size_t size, const Envelope& envelope) noexcept;
+  ring::Appender& appender(std::uint32_t partition) noexcept { return appenders_[appender_of_.empty() ? 0 : appender_of_[partition]]; }
+  // Claims, waiting for room if need be.
+  [[gnu::always_inline]] Result<void> claim(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
+                                            std::int64_t now, std::chrono::nanoseconds timeout, ring::Claimed& claimed);
+  [[gnu::noinline]] Result<void> claim_slowly(std::uint32_t partition, std::uint64_t cells, std::uint64_t records,
+                                              Timestamp timestamp, std::chrono::nanoseconds timeout, ring::Claimed& claimed);
+  // A refusal that waiting cannot change.
+  Result<void> hopeless(const ring::Refusal& refusal, std::uint32_t partition) const;
+  tl::unexpected<Error> gone() const;
+  [[gnu::noinline]] tl::unexpected<Error> bad_size(std::size_t value_size, const Envelope& envelope) const;
+
+  std::shared_ptr<TopicState> topic_;
+  ProducerConfig config_;
+  std::uint64_t generation_;  // of fork
+  std::uint64_t incarnation_;
+  std::uint32_t partitions_;
+  std::uint32_t record_size_;
+  std::size_t max_bytes_ = 0;
+  platform::Stamper stamper_;
+  std::shared_ptr<const group::GroupTable> groups_;
+  std::vector<OpenPartition> open_;
+  std::vector<ring::Appender> appenders_;
+  std::vector<std::uint32_t> appender_of_;  // by partition; kUnused; empty when there is one partition
+  std::vector<std::uint32_t> open_loans_;   // by appender
+  std::uint32_t sticky_ = 0;                // where keyless records go now …
+  std::size_t sticky_bytes_ = 0;            // … and how much has gone there
+  std::unique_ptr<platform::Bell> bell_;    // taken at the first sleep
+  std::vector<std::unique_ptr<LoanState>> loans_;
+  LoanState* free_loans_ = nullptr;
+  std::uint32_t loan_count_ = 0;
+  bool retired_ = false;
+};
+
+}  // namespace arus::detail

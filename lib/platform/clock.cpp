@@ -1,0 +1,119 @@
+#include "platform/clock.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <limits>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace arus::platform {
+namespace {
+
+std::int64_t read_clock(clockid_t id) noexcept {
+  timespec time{};
+  clock_gettime(id, &time);
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+bool counter_is_steady() noexcept {
+#if defined(__x86_64__)
+  // "Invariant TSC": CPUID 8000_0007h, EDX bit 8 (AMD64 manual volume 3, appendix E; Intel SDM 17.17.1).
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & 1u << 8) != 0;
+#else
+  return true;
+#endif
+}
+
+struct Anchor {
+  std::uint64_t ticks;
+  std::int64_t ns;
+};
+
+// The counter and a clock at the same moment: of several tries the one with the least time between two readings of the counter.
+Anchor read_together(clockid_t id) noexcept {
+  Anchor best{};
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  for (int i = 0; i < 5; ++i) {
+    const std::uint64_t before = ticks();
+    const std::int64_t ns = read_clock(id);
+    const std::uint64_t after = ticks();
+    if (after - before < least) {
+      least = after - before;
+      best = {before + (after - before) / 2, ns};
+    }
+  }
+  return best;
+}
+
+std::uint64_t calibrate() noexcept {
+  if (!counter_is_steady()) return 0;
+#if defined(__aarch64__)
+  std::uint64_t frequency = 0;
+  asm volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
+  return frequency == 0 ? 0 : static_cast<std::uint64_t>((1'000'000'000ull << 32) / frequency);
+#else
+  const Anchor first = read_together(CLOCK_MONOTONIC_RAW);
+  while (read_clock(CLOCK_MONOTONIC_RAW) - first.ns < 2'000'000) pause();  // 2 ms: an error of some 10^-5, see Stamper
+  const Anchor second = read_together(CLOCK_MONOTONIC_RAW);
+  const auto passed = static_cast<std::uint64_t>(second.ns - first.ns);
+  return second.ticks <= first.ticks ? 0 : (passed << 32) / (second.ticks - first.ticks);
+#endif
+}
+
+}  // namespace
+
+std::int64_t boot_time() noexcept { return read_clock(CLOCK_BOOTTIME); }
+std::int64_t wall_time() noexcept { return read_clock(CLOCK_REALTIME); }
+
+std::array<std::uint64_t, 2> boot_id() noexcept {
+  static const std::array<std::uint64_t, 2> id = [] {
+    std::array<std::uint64_t, 2> words{};
+    const int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return words;
+    std::array<char, 64> text{};
+    const ssize_t size = read(file, text.data(), text.size());
+    close(file);
+    unsigned digits = 0;
+    for (ssize_t i = 0; i < size && digits < 32; ++i) {
+      const char c = text[static_cast<std::size_t>(i)];
+      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+      if (digit < 0) continue;
+      words[digits / 16] = words[digits / 16] << 4 | static_cast<std::uint64_t>(digit);
+      ++digits;
+    }
+    return words;
+  }();
+  return id;
+}
+
+std::uint64_t ticks_to_ns() noexcept {
+  static const std::uint64_t factor = calibrate();
+  return factor;
+}
+
+std::int64_t Stamper::anchor() noexcept {
+  factor_ = ticks_to_ns();
+  if (factor_ == 0) return wall_time();  // valid_for_ stays 0: asks every time
+  const Anchor now = read_together(CLOCK_REALTIME);
+  anchor_ticks_ = now.ticks;
+  anchor_wall_ = now.ns;
+  constexpr std::uint64_t kEvery = 5'000'000;  // ns
+  valid_for_ = (kEvery << 32) / factor_;
+  return now.ns;
+}
+
+Deadline Deadline::after(std::int64_t ns) noexcept {
+  const std::int64_t now = boot_time();
+  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+  return Deadline(ns > kMax - now ? kMax : now + ns);
+}
+
+}  // namespace arus::platform

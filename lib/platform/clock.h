@@ -1,0 +1,60 @@
+// Clocks. Every duration is in nanoseconds.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "platform/cpu.h"
+
+namespace arus::platform {
+
+// CLOCK_BOOTTIME: goes on in suspend, the same for all processes of the host; for deadlines and for "dead since".
+std::int64_t boot_time() noexcept;
+// CLOCK_REALTIME.
+std::int64_t wall_time() noexcept;
+// Of the kernel's current boot; what was shared under another one is stale.
+std::array<std::uint64_t, 2> boot_id() noexcept;
+
+// Ticks of the counter in a nanosecond, as a fixed-point factor with 32 fractional bits: ns = ticks * factor >> 32. Zero where the
+// counter does not run at a constant rate through all states; then Stamper asks the kernel every time.
+std::uint64_t ticks_to_ns() noexcept;
+
+// Wall-clock time stamps at the cost of reading the counter (measured: 4 against 18 ns for clock_gettime). Anchored anew every few
+// milliseconds, so that it follows adjustments of the clock and the factor's error stays below a microsecond. One thread.
+class Stamper {
+ public:
+  std::int64_t now() noexcept {
+    const std::uint64_t elapsed = ticks() - anchor_ticks_;
+    if (elapsed >= valid_for_) [[unlikely]] return anchor();
+    return anchor_wall_ + to_ns(elapsed);
+  }
+
+ private:
+  std::int64_t to_ns(std::uint64_t elapsed) const noexcept {
+    return static_cast<std::int64_t>(elapsed * factor_ >> 32);  // elapsed < valid_for_ keeps the product below 2^64
+  }
+  std::int64_t anchor() noexcept;
+
+  std::uint64_t anchor_ticks_ = 0;
+  std::uint64_t valid_for_ = 0;
+  std::uint64_t factor_ = 0;
+  std::int64_t anchor_wall_ = 0;
+};
+
+// A point in time to wait for, and a cheap look at whether it has come.
+class Deadline {
+ public:
+  // Forever for a duration that reaches past the clock's range.
+  static Deadline after(std::int64_t ns) noexcept;
+  [[nodiscard]] bool passed() const noexcept { return boot_time() >= at_; }
+  [[nodiscard]] std::int64_t left() const noexcept {
+    const std::int64_t now = boot_time();
+    return at_ > now ? at_ - now : 0;
+  }
+
+ private:
+  explicit Deadline(std::int64_t at) noexcept : at_(at) {}
+  std::int64_t at_;
+};
+
+}  // namespace arus::platform

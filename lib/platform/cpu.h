@@ -1,0 +1,110 @@
+// What the processor gives: pauses, fences, a 16-byte compare-and-swap, prefetching, the time-stamp counter, and the one copy
+// routine. Everything that ThreadSanitizer cannot see (assembly, stand-alone fences, copies that race by design) is wrapped here
+// and has a twin that it can see.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__SANITIZE_THREAD__)
+#define ARUS_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ARUS_TSAN 1
+#endif
+#endif
+
+namespace arus::platform {
+
+inline constexpr std::size_t kCacheLine = 64;
+
+inline void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
+#endif
+}
+
+// Orders everything before it against everything after it. A locked read-modify-write of the own stack: 2 ns, where mfence takes 17.
+inline void fence_full() noexcept {
+#if defined(ARUS_TSAN)
+  static std::atomic<unsigned> shared{0};
+  shared.fetch_add(1, std::memory_order_seq_cst);
+#elif defined(__x86_64__)
+  asm volatile("lock orq $0, (%%rsp)" ::: "memory", "cc");
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+// Reads before it stay before reads after it. (On x86 the hardware keeps that order; this stops the compiler.)
+inline void fence_acquire() noexcept {
+#if defined(ARUS_TSAN)
+  fence_full();
+#else
+  std::atomic_thread_fence(std::memory_order_acquire);
+#endif
+}
+
+// Writes before it stay before writes after it.
+inline void fence_release() noexcept {
+#if defined(ARUS_TSAN)
+  fence_full();
+#else
+  std::atomic_thread_fence(std::memory_order_release);
+#endif
+}
+
+inline void prefetch_for_write(const void* address) noexcept { __builtin_prefetch(address, 1, 3); }
+inline void prefetch_for_read(const void* address) noexcept { __builtin_prefetch(address, 0, 3); }
+
+struct alignas(16) Pair {
+  std::uint64_t first;
+  std::uint64_t second;
+};
+
+// Two neighbouring words on 16 bytes, compared and swapped as one (acquire and release). std::atomic of 16 bytes would call
+// libatomic. The words are also loaded on their own, so that they are declared as two atomics.
+inline bool compare_exchange(std::atomic<std::uint64_t>* words, Pair expected, Pair desired) noexcept {
+#if defined(__x86_64__) && !defined(ARUS_TSAN)
+  bool done = false;
+  asm volatile("lock cmpxchg16b %1"
+               : "=@ccz"(done), "+m"(*reinterpret_cast<Pair*>(words)), "+a"(expected.first), "+d"(expected.second)
+               : "b"(desired.first), "c"(desired.second)
+               : "memory");
+  return done;
+#else
+  // GCC and clang turn this into one instruction pair on aarch64, and TSan knows it.
+  __extension__ using Wide = unsigned __int128;
+  const auto wide = [](Pair pair) { return static_cast<Wide>(pair.second) << 64 | pair.first; };
+  return __sync_bool_compare_and_swap(reinterpret_cast<Wide*>(words), wide(expected), wide(desired));
+#endif
+}
+
+inline std::uint64_t ticks() noexcept {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  std::uint64_t value = 0;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(value));
+  return value;
+#endif
+}
+
+// The one routine that copies payload into and out of a ring. Out of a ring the copy may race with a writer by design (a lossy
+// reader checks afterwards whether it was whole), which is why TSan sees atomic words.
+#if defined(ARUS_TSAN)
+inline void copy(void* to, const void* from, std::size_t size) noexcept {
+  auto* target = static_cast<unsigned char*>(to);
+  const auto* source = static_cast<const unsigned char*>(from);
+  for (std::size_t i = 0; i < size; ++i)
+    __atomic_store_n(target + i, __atomic_load_n(source + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+#else
+inline void copy(void* to, const void* from, std::size_t size) noexcept { std::memcpy(to, from, size); }
+#endif
+
+}  // namespace arus::platform

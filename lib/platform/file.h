@@ -1,0 +1,78 @@
+// Files: descriptors that close themselves, whole-file helpers with our errors, and locks that the kernel releases at death.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "platform/error.h"
+
+namespace arus::platform {
+
+class Descriptor {
+ public:
+  Descriptor() noexcept = default;
+  explicit Descriptor(int number) noexcept : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  ~Descriptor();
+  [[nodiscard]] int get() const noexcept { return number_; }
+  [[nodiscard]] bool valid() const noexcept { return number_ >= 0; }
+  int release() noexcept { return std::exchange(number_, -1); }  // forgets it without closing
+
+ private:
+  int number_ = -1;
+};
+
+// Permissions and ownership of what is created: the mode is set exactly (the umask does not apply), the group if `group_id` is not -1.
+struct Ownership {
+  std::uint32_t mode = 0600;
+  std::int64_t group_id = -1;
+};
+// The id of a Unix group by name or number; -1 for an empty name.
+Result<std::int64_t> group_id(const std::string& name);
+
+Result<Descriptor> open_file(const std::string& path, int flags);
+// Creates a file that must not exist yet.
+Result<Descriptor> create_file(const std::string& path, const Ownership& ownership);
+Result<void> make_directory(const std::string& path, const Ownership& ownership);
+// The names in a directory, without "." and "..".
+Result<std::vector<std::string>> list_directory(const std::string& path);
+// Removes a directory and the files in it, as far as they can be removed; no error for what is not there.
+void remove_directory(const std::string& path) noexcept;
+[[nodiscard]] bool exists(const std::string& path) noexcept;
+
+// Random, never 0.
+std::uint64_t random_word();
+
+// A lock on one byte of a file, by an open-file-description lock: on a descriptor of its own that is opened for the attempt
+// (threads that share a descriptor would share the lock), so that the kernel releases it when the holder dies. Inside one process a
+// table keeps threads apart as well. Never waits.
+class FileLock {
+ public:
+  // The error `in_use` when somebody else holds it.
+  static Result<FileLock> try_lock(const std::string& path, std::uint32_t byte);
+  // Waits for at most `ns` by trying again; for the control plane only.
+  static Result<FileLock> lock(const std::string& path, std::uint32_t byte, std::int64_t ns);
+  FileLock(FileLock&& other) noexcept = default;
+  FileLock& operator=(FileLock&& other) noexcept = default;
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  explicit FileLock(Descriptor file) noexcept : file_(std::move(file)) {}
+  Descriptor file_;
+};
+
+// Whether anybody holds the lock that FileLock takes. Needs read permission only.
+enum class Held : std::uint8_t { yes, no, unknown };
+Held is_locked(int descriptor, std::uint32_t byte) noexcept;
+
+}  // namespace arus::platform

@@ -1,0 +1,71 @@
+#include "platform/fork.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <mutex>
+
+namespace arus::platform {
+
+namespace detail {
+std::atomic<const std::atomic<std::uint64_t>*> fork_page{nullptr};
+}
+
+namespace {
+
+std::atomic<std::uint64_t> generations{0};
+
+// A fixed table, so that the handler in the child (where only async-signal-safe calls are allowed) neither locks nor allocates.
+constexpr std::size_t kMostDescriptors = 1024;
+std::array<std::atomic<int>, kMostDescriptors> to_close{};  // descriptor + 1; 0 is free
+
+void in_child() {
+  for (auto& entry : to_close) {
+    const int descriptor = entry.exchange(0, std::memory_order_relaxed) - 1;
+    if (descriptor >= 0) close(descriptor);
+  }
+}
+
+std::atomic<std::uint64_t>* new_page() {
+  void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return nullptr;
+  madvise(page, 4096, MADV_WIPEONFORK);
+  return ::new (page) std::atomic<std::uint64_t>(0);
+}
+
+}  // namespace
+
+std::uint64_t fork_generation() {
+  static std::mutex mutex;  // never held across a fork of ours; a child that forks while another thread holds it is out of luck
+  static std::atomic<std::uint64_t>* page = [] {
+    pthread_atfork(nullptr, nullptr, in_child);
+    return new_page();
+  }();
+  const std::lock_guard lock(mutex);
+  if (page == nullptr) return 0;
+  std::uint64_t generation = page->load(std::memory_order_relaxed);
+  if (generation == 0) {  // the first call, or the first in this child: the kernel has wiped the page
+    generation = generations.fetch_add(1, std::memory_order_relaxed) + 1;
+    page->store(generation, std::memory_order_relaxed);
+    detail::fork_page.store(page, std::memory_order_release);
+  }
+  return generation;
+}
+
+void close_in_child(int descriptor) {
+  for (auto& entry : to_close) {
+    int free = 0;
+    if (entry.compare_exchange_strong(free, descriptor + 1, std::memory_order_relaxed)) return;
+  }
+}
+
+void keep_in_child(int descriptor) {
+  for (auto& entry : to_close) {
+    int held = descriptor + 1;
+    if (entry.compare_exchange_strong(held, 0, std::memory_order_relaxed)) return;
+  }
+}
+
+}  // namespace arus::platform

@@ -1,0 +1,29 @@
+// Knowing that one runs in a forked child. The parent's endpoints must not be used there: their claims, cursors and leases
+// belong to the parent. A page that the kernel wipes on fork tells (MADV_WIPEONFORK), at the price of one load; the descriptors
+// of leases and locks are closed in the child, so that they do not outlive the parent there.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace arus::platform {
+
+namespace detail {
+extern std::atomic<const std::atomic<std::uint64_t>*> fork_page;
+}
+
+// Of this process: a number that differs in a forked child. 0 before the first fork_generation().
+// Call once before current_process() is used; cheap afterwards. Thread-safe.
+std::uint64_t fork_generation();
+
+// Whether this is still the process in which fork_generation() gave that number.
+inline bool same_process(std::uint64_t generation) noexcept {
+  const auto* page = detail::fork_page.load(std::memory_order_relaxed);
+  return page != nullptr && page->load(std::memory_order_relaxed) == generation;
+}
+
+// Closes `descriptor` in every child that this process forks, until forgotten.
+void close_in_child(int descriptor);
+void keep_in_child(int descriptor);
+
+}  // namespace arus::platform

@@ -1,0 +1,120 @@
+#include "ring/claim.h"
+
+#include <algorithm>
+
+#include "platform/file.h"
+#include "ring/index.h"
+#include "ring/repair.h"
+#include "ring/room.h"
+
+namespace arus::ring {
+
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+
+namespace {
+
+constexpr std::int64_t kRegistrationPatience = 2'000'000'000;  // ns
+
+// A slot may be given away when its last intent is settled: won and marked, lost to somebody who marked, or passed.
+bool is_settled(const Ring& ring, const ProducerSlot& slot, std::uint64_t own) noexcept {
+  const std::uint64_t w0 = slot.w0.load(memory_order_acquire);
+  if (w0 == kNoIntent) return true;
+  const std::uint64_t p = position_of(w0);
+  if (p < ring.low() || p >= ring.tail()) return true;
+  recover(ring, p, own);
+  return p < ring.low() || ring.valid(ring.mark(p), p);
+}
+
+}  // namespace
+
+// Under the registration lock, so that no slot is given twice. The incarnation is stored last: until then the slot is dead, and a
+// crash leaves it so.
+Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
+  auto lock = platform::FileLock::lock(*ring.path, kRegistrationLock, kRegistrationPatience);
+  if (!lock) {
+    if (lock.error().code() != Errc::timed_out) return platform::pass(lock);
+    const std::uint64_t holder = ring.header->holders.registration.load(memory_order_relaxed);
+    return platform::fail(Errc::timed_out, "another producer is registering with {} and does not get on: {}", *ring.path,
+                          ring.leases->describe(holder));
+  }
+  ring.header->holders.registration.store(incarnation, memory_order_relaxed);
+  ARUS_KILL_POINT("E-lock");
+  const std::uint32_t usable = ring.single_producer ? 1 : ring.slot_count;
+  for (const bool take_over : {false, true}) {  // a free slot before a dead one
+    for (std::uint32_t i = 0; i < usable; ++i) {
+      ProducerSlot& slot = ring.slots[i];
+      const std::uint64_t owner = slot.incarnation.load(memory_order_acquire);
+      if (owner != platform::kNoIncarnation && (!take_over || !ring.leases->dead(owner))) continue;
+      if (!is_settled(ring, slot, incarnation)) continue;
+      ARUS_KILL_POINT("E-settled");
+      const std::uint64_t tail = ring.header->tail.w0.load(memory_order_acquire);
+      // A single producer that died between its two stores to the tail has claimed nothing: put the offset back.
+      if (const std::uint64_t w0 = slot.w0.load(memory_order_relaxed); ring.single_producer && w0 == tail)
+        ring.header->tail.w1.store(slot.w1.load(memory_order_relaxed), memory_order_release);
+      slot.born.store(position_of(tail), memory_order_relaxed);
+      ARUS_KILL_POINT("E-born");
+      slot.w0.store(kNoIntent, memory_order_relaxed);
+      ARUS_KILL_POINT("E-intent");
+      slot.incarnation.store(incarnation, memory_order_release);
+      ARUS_KILL_POINT("E-done");
+      ring.header->holders.registration.store(0, memory_order_relaxed);
+      Appender appender(ring, i);
+      appender.largest_timestamp_ = static_cast<std::int64_t>(slot.largest_timestamp.load(memory_order_relaxed));
+      return appender;
+    }
+  }
+  ring.header->holders.registration.store(0, memory_order_relaxed);
+  if (ring.single_producer)
+    return platform::fail(Errc::in_use,
+                          "{} is of a topic with a single producer, and has one: {}; stop that one, or create the topic for many",
+                          *ring.path, ring.leases->describe(ring.slots[0].incarnation.load(memory_order_relaxed)));
+  return platform::fail(Errc::limit_reached, "all {} producer slots of {} are in use; create the topic with more (max_producers)",
+                        ring.slot_count, *ring.path);
+}
+
+void Appender::resign() noexcept { slot_->incarnation.store(platform::kNoIncarnation, memory_order_release); }
+
+bool Appender::find_room(std::uint64_t need) noexcept {
+  const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_);
+  limit_ = std::max(limit_, limit);
+  return limit != 0;
+}
+
+bool Appender::refuse_imitation(std::uint64_t position) noexcept {
+  refusal_ = {.why = Refusal::Why::corrupt, .position = position};
+  return false;
+}
+
+// Whoever comes by repairs: an observer that may only read cannot, so producers look now and then whether another's claim has been
+// open since the last look. Nothing to do, and no foreign cache line touched, while this is the only one that appends.
+void Appender::look_after_others(std::int64_t now) noexcept {
+  look_at_ = now + kLookEvery;
+  if (!saw_others_) return;
+  saw_others_ = false;
+  const std::uint64_t low = ring_.low();
+  const std::uint64_t tail = ring_.tail();
+  for (std::uint32_t i = 0; i < ring_.slot_count; ++i) {
+    std::uint64_t open = 0;
+    const std::uint64_t w0 = i == id_ ? kNoIntent : ring_.slots[i].w0.load(memory_order_acquire);
+    if (const std::uint64_t p = position_of(w0); w0 != kNoIntent && p >= low && p < tail) {
+      const Mark mark = ring_.mark(p);
+      if (!ring_.valid(mark, p) || mark.state() == State::claimed) open = p;
+    }
+    if (open != 0) {
+      saw_others_ = true;
+      if (open == open_before_[i]) recover(ring_, open, slot_->incarnation.load(memory_order_relaxed));
+    }
+    open_before_[i] = open;
+  }
+}
+
+void Appender::note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept {
+  std::int64_t largest = 0;
+  for (std::uint32_t i = 0; i < ring_.slot_count; ++i)
+    largest = std::max(largest, static_cast<std::int64_t>(ring_.slots[i].largest_timestamp.load(memory_order_acquire)));
+  note_boundary(ring_, end, {position, offset, largest});
+}
+
+}  // namespace arus::ring

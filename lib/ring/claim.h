@@ -1,0 +1,167 @@
+// Appending: claim, mark, fill, commit. The steps C1 to C7 of ../shared/protocol.md, in its words.
+//
+// Roles. A producer writes its own slot, the tail (by a 16-byte compare-and-swap; by plain stores where there is only one producer),
+// and ring bytes only inside its own open claim [p, p + n). Other producers and repairers read slot and header.
+//
+// Invariants. limit <= low + C, so that a claim never covers what a reader may still need. A header that is VALID at p was written by
+// the one that claimed p, or by a repairer after the claimer's death. Of a producer's claims only the last can be unmarked.
+//
+// Pairs. tail.w0: CAS (release) with the acquire load in C1, which makes the winner's slot visible to whoever sees its claim.
+// h0 COMMITTED (release) with the readers' acquire load of h0: makes h1..h3 and the payload visible. slot.w0 (release) with the
+// repairer's acquire load: makes w1 and w2 visible.
+//
+// What a crash leaves:
+//   before C5        nothing claimed; a stale intent in the slot, settled when the slot is registered again
+//   after C5, C6     an unmarked hole, named by the slot, and by the next boundary: recover(), R6 to R11
+//   after C7         CLAIMED by a dead owner, also inside a batch (its first header is committed last): recover(), R2 to R5
+//   after COMMITTED  a record. The sleepers it should have woken wake by themselves within a second.
+// Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "platform/cpu.h"
+#include "platform/error.h"
+#include "platform/kill_point.h"
+#include "ring/ring.h"
+
+namespace arus::ring {
+
+// Why there is no room.
+struct Refusal {
+  enum class Why : std::uint8_t {
+    none,
+    group,       // group `index` has not read far enough
+    open_claim,  // the oldest record is an open claim of `incarnation`, alive
+    repairing,   // the oldest record is a dead producer's claim, and somebody else is repairing it
+    unclear,     // the oldest record is a dead producer's claim, and who it was is not clear yet
+    exhausted,   // positions or offsets are used up
+    corrupt,     // impossible content at `position`
+    deleted,
+  };
+  Why why = Why::none;
+  std::uint32_t index = 0;
+  std::uint64_t incarnation = 0;
+  std::uint64_t position = 0;
+};
+
+struct Claimed {
+  std::uint64_t position;
+  std::uint64_t offset;  // of its first record
+  std::uint64_t cells;
+};
+
+// A registered producer of one partition. One thread.
+class Appender {
+ public:
+  // Takes a slot, under the registration lock. Errors: `limit_reached`, `in_use` (a single-producer topic that has one),
+  // `timed_out` (the lock's holder is stopped).
+  static Result<Appender> enlist(const Ring& ring, std::uint64_t incarnation);
+  Appender(Appender&& other) noexcept = default;
+  // Gives the slot back; every claim must be settled. Not called in a forked child.
+  void resign() noexcept;
+
+  // Claims `cells` (at most most_cells(C)) for `records` records. False: refusal() says why. `timestamp` is the largest of its
+  // records; `now` drives the occasional look after others.
+  [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
+                                    Claimed& claimed) noexcept;
+  // The claimed record of one header: visible to readers from here on.
+  void commit(const Claimed& claimed) const noexcept { settle(claimed.position, State::committed, claimed.cells); }
+  // The first record of a batch: its own extent, when all others stand.
+  void commit_first(std::uint64_t position, std::uint64_t cells) const noexcept { settle(position, State::committed, cells); }
+  void abort(const Claimed& claimed) const noexcept { settle(claimed.position, State::skip, claimed.cells); }
+  // An inner record of a batch; before commit_first.
+  void mark_inner(std::uint64_t position, std::uint64_t offset, std::uint64_t cells) const noexcept {
+    ring_.at(position).h1.store(chain_word(offset, id_), std::memory_order_relaxed);
+    ring_.set_mark(position, State::committed, id_, cells);
+    ARUS_KILL_POINT("batch");
+  }
+
+  [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
+  [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
+  [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+
+ private:
+  static constexpr std::uint64_t kMostPadding = 2;             // most_cells() leaves so much below C/2
+  static constexpr std::int64_t kLookEvery = 1'000'000;        // ns
+
+  Appender(const Ring& ring, std::uint32_t id) : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count) {}
+
+  void settle(std::uint64_t position, State state, std::uint64_t cells) const noexcept {
+    ARUS_KILL_POINT("before-settle");
+    ring_.set_mark(position, state, id_, cells);
+    ARUS_KILL_POINT("settled");
+    ring_.data.wake();
+  }
+  [[gnu::noinline]] bool find_room(std::uint64_t need) noexcept;
+  [[gnu::noinline]] bool refuse_imitation(std::uint64_t position) noexcept;
+  [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
+  [[gnu::noinline]] void note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept;
+
+  Ring ring_;
+  ProducerSlot* slot_;
+  std::uint32_t id_;
+  bool saw_others_ = true;  // since the last look; true at first: somebody may have died before
+  std::uint64_t limit_ = 0;
+  std::int64_t largest_timestamp_ = 0;
+  std::int64_t look_at_ = 0;
+  Refusal refusal_;
+  std::vector<std::uint64_t> open_before_;  // per slot: a claim that was open at the last look; 0: none
+};
+
+inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
+                            Claimed& claimed) noexcept {
+  Tail& tail = ring_.header->tail;
+  const std::uint64_t wanted = cells;
+  if (now >= look_at_) [[unlikely]] look_after_others(now);
+  for (;;) {
+    // C1
+    const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
+    const std::uint64_t b = tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
+    const std::uint64_t p = position_of(a);
+    // C2
+    if (p + cells > limit_) [[unlikely]] {
+      if (!find_room(p + cells)) return false;
+      continue;
+    }
+    // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
+    if (ring_.valid(ring_.mark(p + cells, std::memory_order_relaxed), p + cells)) [[unlikely]] {
+      if (++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
+      continue;
+    }
+    // C4
+    slot_->w2.store(extent_word(cells, records), std::memory_order_relaxed);
+    slot_->w1.store(b, std::memory_order_relaxed);
+    if (timestamp > largest_timestamp_) {
+      largest_timestamp_ = timestamp;
+      slot_->largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+    }
+    ARUS_KILL_POINT("C3");
+    slot_->w0.store(a, std::memory_order_release);
+    ARUS_KILL_POINT("C4");
+    // C5
+    if (ring_.single_producer) {
+      tail.w1.store(b + records, std::memory_order_release);
+      ARUS_KILL_POINT("C5-torn");
+      tail.w0.store(tail_word(p + cells, id_), std::memory_order_release);
+    } else if (!platform::compare_exchange(&tail.w0, {a, b}, {tail_word(p + cells, id_), b + records})) {
+      continue;
+    }
+    ARUS_KILL_POINT("C5");
+    // C6, C7: before any payload byte
+    const std::uint32_t previous = owner_of(a);
+    ring_.at(p).h1.store(chain_word(b, previous), std::memory_order_relaxed);
+    ARUS_KILL_POINT("C6");
+    ring_.set_mark(p, State::claimed, id_, cells);
+    platform::fence_release();
+    ARUS_KILL_POINT("C7");
+    saw_others_ |= previous != id_;
+    if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]] note_in_index(p, p + cells, b);
+    claimed = {p, b, cells};
+    return true;
+  }
+}
+
+}  // namespace arus::ring

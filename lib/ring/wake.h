@@ -1,0 +1,61 @@
+// Who wants to be woken when something changes: one bit per bell, in a set per partition and event (data, room).
+//
+// Roles: a waiter sets its bit, fences, looks again, sleeps. A waker makes its change, fences, loads the summary; if it is not zero
+// it takes the bits out and rings the bells. The two fences pair up: either the waker sees the bit, or the waiter sees the change.
+//   waiter   W1 words[i] |= bit   W2 summary |= 1 << i   W3 fence   W4 look again   W5 sleep on the bell's word as read before W1
+//   waker    K1 change            K2 fence               K3 load summary: 0, done    K4 exchange summary   K5 exchange words[i]   K6 ring
+// A waker that takes the summary between W1 and W2 may take the bit as well: then it rings, which is right; the summary bit that
+// stays behind costs the next waker one look.
+//
+// Crash: a waiter that dies leaves its bit, and the next waker rings for nobody, once. A waker that dies between K1 and K6 leaves a
+// sleeper that nobody rings for: therefore every sleep is bounded (one second when idle, milliseconds when something is open).
+#pragma once
+
+#include <cstdint>
+
+#include "platform/bells.h"
+#include "platform/cpu.h"
+#include "platform/kill_point.h"
+#include "ring/layout.h"
+
+namespace arus::ring {
+
+class WaitSet {
+ public:
+  // Bytes of a set for so many bells: a summary word, then a bit per bell; whole cache lines.
+  static constexpr std::uint64_t bytes(std::uint32_t bells) noexcept {
+    return (8 + (std::uint64_t{bells} + 63) / 64 * 8 + 63) & ~std::uint64_t{63};
+  }
+
+  WaitSet() noexcept = default;
+  // `memory`: bytes(bells->count()) of them. `bells` outlives this.
+  WaitSet(void* memory, platform::Bells* bells) noexcept
+      : words_(static_cast<Word*>(memory)), bells_(bells), word_count_((bells->count() + 63) / 64) {}
+  [[nodiscard]] explicit operator bool() const noexcept { return words_ != nullptr; }
+
+  // The waiter's W1 to W3.
+  void arm(std::uint32_t bell) const noexcept {
+    words_[1 + bell / 64].fetch_or(1ull << bell % 64, std::memory_order_acq_rel);
+    words_[0].fetch_or(1ull << bell / 64, std::memory_order_acq_rel);
+    platform::fence_full();
+  }
+  void disarm(std::uint32_t bell) const noexcept {
+    words_[1 + bell / 64].fetch_and(~(1ull << bell % 64), std::memory_order_acq_rel);
+  }
+
+  // The waker's K2 to K6, after its change.
+  void wake() const noexcept {
+    if (words_ == nullptr) return;
+    platform::fence_full();
+    ARUS_KILL_POINT("K2");
+    if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]] ring_all();
+  }
+
+ private:
+  void ring_all() const noexcept;
+  Word* words_ = nullptr;
+  platform::Bells* bells_ = nullptr;
+  std::uint32_t word_count_ = 0;
+};
+
+}  // namespace arus::ring
