@@ -22,19 +22,19 @@ struct TopicConfig {
   std::uint32_t partitions = 1;
   std::uint64_t partition_bytes = 8u << 20;  // the ring of each partition: a power of two, at least 64 KiB
   Producers producers = Producers::many;
-  bool back_pressure = true;  // false: lossless groups are refused and producers never wait for a consumer
-  std::string schema{};       // a name that producers and consumers may insist on; empty: any
-  std::uint32_t record_size = 0;    // bytes of every value, 0: any
+  bool back_pressure = true;         // false: lossless groups are refused and producers never wait for a consumer
+  std::string schema{};              // a name that producers and consumers may insist on; empty: any
+  std::uint32_t record_size = 0;     // bytes of every value, 0: any
   std::uint32_t max_producers = 64;  // registered at once in one partition, at most 4000
   std::uint32_t max_groups = 16;     // consumer groups, at most 1024
-  std::uint32_t mode = 0600;  // of the files. Who may read them may also wait and join groups; who may write, produce.
-  std::string group{};        // Unix group of the files, by name or number; empty: the process's
+  std::uint32_t mode = 0600;         // of the files. Who may read them may also wait and join groups; who may write, produce.
+  std::string group{};               // Unix group of the files, by name or number; empty: the process's
 };
 
 struct BusConfig {
-  std::string directory{};      // empty: $ARUS_DIR, else /run/arus if it is there and writable, else /dev/shm/arus-<uid>
-  std::uint32_t mode = 0700;    // of the directory, when it is created. For several users: 01770 and a group, or 01777.
-  std::string group{};          // Unix group of the directory; empty: the process's
+  std::string directory{};       // empty: $ARUS_DIR, else /run/arus if it is there and writable, else /dev/shm/arus-<uid>
+  std::uint32_t mode = 0700;     // of the directory, when it is created. For several users: 01770 and a group, or 01777.
+  std::string group{};           // Unix group of the directory; empty: the process's
   std::uint32_t sleepers = 448;  // consumers and blocked producers that can sleep at once, at most 4032
 };
 
@@ -56,7 +56,7 @@ struct Wait {
 struct ProducerConfig {
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);  // of every blocking form that names none
   Wait wait{};
-  std::string schema{};                     // if not empty: must be the topic's
+  std::string schema{};                      // if not empty: must be the topic's
   std::optional<std::uint32_t> partition{};  // register with this one only
 };
 

@@ -59,8 +59,7 @@ class Loan {
   // The value's bytes, aligned to 16; uninitialised.
   [[nodiscard]] std::span<std::byte> data() noexcept { return data_; }
   template <class T>
-    requires std::is_trivially_copyable_v<T> && std::is_trivially_default_constructible_v<T>
-  T& as() noexcept {
+  requires std::is_trivially_copyable_v<T> && std::is_trivially_default_constructible_v<T> T& as() noexcept {
     static_assert(alignof(T) <= 16);
     return *::new (static_cast<void*>(data_.data())) T;
   }
@@ -113,8 +112,8 @@ class Producer {
 
   // A trivially copyable value.
   template <class T>
-    requires std::is_trivially_copyable_v<T> && (!std::is_convertible_v<T, Bytes>)
-  Result<Placed> send_value(const T& value, const Envelope& envelope = {}) {
+  requires std::is_trivially_copyable_v<T> &&
+      (!std::is_convertible_v<T, Bytes>)Result<Placed> send_value(const T& value, const Envelope& envelope = {}) {
     return send(bytes_of(value), envelope);
   }
 

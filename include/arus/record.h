@@ -20,12 +20,9 @@ inline Bytes bytes(std::string_view text) noexcept {
   static constexpr std::byte kEmpty{};  // so that bytes("") is empty and not null
   return text.empty() ? Bytes(&kEmpty, 0) : std::as_bytes(std::span(text.data(), text.size()));
 }
-inline std::string_view text(Bytes data) noexcept {
-  return {reinterpret_cast<const char*>(data.data()), data.size()};
-}
+inline std::string_view text(Bytes data) noexcept { return {reinterpret_cast<const char*>(data.data()), data.size()}; }
 template <class T>
-  requires std::is_trivially_copyable_v<T> && (!std::is_pointer_v<T>)
-Bytes bytes_of(const T& object) noexcept {
+requires std::is_trivially_copyable_v<T> &&(!std::is_pointer_v<T>)Bytes bytes_of(const T& object) noexcept {
   return std::as_bytes(std::span(&object, 1));
 }
 
@@ -79,19 +76,13 @@ class Record {
   [[nodiscard]] std::uint32_t partition() const noexcept { return partition_; }
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   [[nodiscard]] Timestamp timestamp() const noexcept { return timestamp_; }
-  [[nodiscard]] Bytes key() const noexcept {
-    return (flags_ & kNullKey) != 0 ? kNull : Bytes(data_, key_size_);
-  }
+  [[nodiscard]] Bytes key() const noexcept { return (flags_ & kNullKey) != 0 ? kNull : Bytes(data_, key_size_); }
   // Starts on 16 bytes.
-  [[nodiscard]] Bytes value() const noexcept {
-    return (flags_ & kNullValue) != 0 ? kNull : Bytes(data_ + value_at_, value_size_);
-  }
-  [[nodiscard]] HeaderView headers() const noexcept {
-    return HeaderView(Bytes(data_ + key_size_, headers_size_));
-  }
+  [[nodiscard]] Bytes value() const noexcept { return (flags_ & kNullValue) != 0 ? kNull : Bytes(data_ + value_at_, value_size_); }
+  [[nodiscard]] HeaderView headers() const noexcept { return HeaderView(Bytes(data_ + key_size_, headers_size_)); }
   // The value as a T, if it has exactly the size of one.
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   [[nodiscard]] std::optional<T> as() const noexcept {
     std::optional<T> result;
     if (value_size_ == sizeof(T)) std::memcpy(&result.emplace(), data_ + value_at_, sizeof(T));

@@ -51,14 +51,11 @@ std::string_view to_string(Errc code) noexcept;
 class Error {
  public:
   explicit Error(Errc code) noexcept : code_(code) {}
-  Error(Errc code, std::string message)
-      : code_(code), message_(std::make_shared<const std::string>(std::move(message))) {}
+  Error(Errc code, std::string message) : code_(code), message_(std::make_shared<const std::string>(std::move(message))) {}
 
   [[nodiscard]] Errc code() const noexcept { return code_; }
   // What happened, to what, what was expected, what to do. The view lives as long as this Error.
-  [[nodiscard]] std::string_view message() const noexcept {
-    return message_ ? std::string_view(*message_) : to_string(code_);
-  }
+  [[nodiscard]] std::string_view message() const noexcept { return message_ ? std::string_view(*message_) : to_string(code_); }
 
  private:
   Errc code_;

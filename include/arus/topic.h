@@ -20,17 +20,17 @@ class TopicState;
 // A moment's picture; other processes go on meanwhile.
 struct PartitionInfo {
   std::uint32_t partition;
-  std::uint64_t start_offset;     // of the oldest record that is still there
-  std::uint64_t end_offset;       // of the next record to be claimed
-  std::uint64_t bytes_used;       // of the ring, retained records and open claims
-  std::uint64_t producers;        // registered and alive
-  Timestamp oldest;               // of the record at start_offset; 0 if there is none
+  std::uint64_t start_offset;  // of the oldest record that is still there
+  std::uint64_t end_offset;    // of the next record to be claimed
+  std::uint64_t bytes_used;    // of the ring, retained records and open claims
+  std::uint64_t producers;     // registered and alive
+  Timestamp oldest;            // of the record at start_offset; 0 if there is none
 };
 
 struct GroupInfo {
   std::string name;
-  bool alive;    // a live process reads under it
-  bool evicted;  // holds nobody back any more
+  bool alive;                            // a live process reads under it
+  bool evicted;                          // holds nobody back any more
   std::vector<std::uint64_t> committed;  // per partition: the offset where a successor starts
   std::vector<std::uint64_t> lag;        // per partition, in offsets
 };
@@ -42,7 +42,7 @@ struct TopicInfo {
   std::uint64_t bytes_reserved;    // of all its files
   std::vector<PartitionInfo> partitions;
   std::vector<GroupInfo> groups;
-  std::uint32_t readers;           // live consumers that made themselves known (an observer without write permission cannot)
+  std::uint32_t readers;  // live consumers that made themselves known (an observer without write permission cannot)
 };
 
 // A copy of a record that owns its bytes.

@@ -87,10 +87,11 @@ Result<Topic> Bus::create(std::string_view topic, const TopicConfig& config) {
   if (!directory.bells()) return pass(directory.need_lease("creating a topic"));
   const std::uint64_t need = bytes_of(config);
   if (const std::uint64_t have = platform::space_left(directory.path()); have < need)
-    return fail(Errc::no_space,
-                "topic '{}' needs {} bytes ({} partitions of {}) and {} has {} left; free some, choose smaller partitions, or another "
-                "directory",
-                topic, need, config.partitions, config.partition_bytes, directory.path(), have);
+    return fail(
+        Errc::no_space,
+        "topic '{}' needs {} bytes ({} partitions of {}) and {} has {} left; free some, choose smaller partitions, or another "
+        "directory",
+        topic, need, config.partitions, config.partition_bytes, directory.path(), have);
   const log::TopicIdentity identity{{platform::random_word(), platform::random_word()}, platform::wall_time(), config};
   const platform::Ownership ownership{.mode = config.mode, .group_id = *group};
   auto done = directory.publish(topic, ownership, [&](const std::string& scratch) {

@@ -15,10 +15,10 @@ using std::chrono::nanoseconds;
 namespace detail {
 namespace {
 
-constexpr std::int64_t kMillisecond = 1'000'000;         // ns
-constexpr std::int64_t kIdleSleep = 1'000'000'000;       // a wake-up that died with its sender is made up for after this
+constexpr std::int64_t kMillisecond = 1'000'000;           // ns
+constexpr std::int64_t kIdleSleep = 1'000'000'000;         // a wake-up that died with its sender is made up for after this
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
-constexpr std::int64_t kBlindSleep = kMillisecond;       // without permission to be woken
+constexpr std::int64_t kBlindSleep = kMillisecond;         // without permission to be woken
 constexpr std::uint32_t kMostPauses = 256;
 
 }  // namespace
@@ -67,10 +67,11 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
   subscription.topic = *topic;
   if (!config_.group.empty()) {
     if (!(*topic)->config().back_pressure)
-      return fail(Errc::forbidden,
-                  "topic '{}' permits no back-pressure, and group '{}' is lossless; observe it (no group), or create the topic with "
-                  "back-pressure",
-                  name, config_.group);
+      return fail(
+          Errc::forbidden,
+          "topic '{}' permits no back-pressure, and group '{}' is lossless; observe it (no group), or create the topic with "
+          "back-pressure",
+          name, config_.group);
     auto table = (*topic)->groups(platform::Access::write);
     if (!table) return pass(table);
     auto group = (*table)->take(config_.group, directory.incarnation(), *directory.leases());
@@ -82,9 +83,8 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
   if (partitions == nullptr)
     for (std::uint32_t i = 0; i < (*topic)->config().partitions; ++i) all.push_back(i);
   for (const std::uint32_t partition : partitions != nullptr ? *partitions : all) {
-    auto reader = subscription.table
-                      ? PartitionReader::join(*topic, partition, subscription.table, subscription.group, config_)
-                      : PartitionReader::observe(*topic, partition, config_.start, config_.in_place);
+    auto reader = subscription.table ? PartitionReader::join(*topic, partition, subscription.table, subscription.group, config_)
+                                     : PartitionReader::observe(*topic, partition, config_.start, config_.in_place);
     if (!reader) {
       detach(subscription);
       return pass(reader);
@@ -138,7 +138,8 @@ Result<void> ConsumerState::subscribe(const std::vector<std::string>& topics) {
 Result<void> ConsumerState::assign(const std::vector<TopicPartition>& partitions) {
   if (auto good = usable(); !good) return good;
   if (!config_.group.empty())
-    return fail(Errc::invalid_argument, "a consumer in a group ('{}') reads whole topics: use subscribe, or no group", config_.group);
+    return fail(Errc::invalid_argument, "a consumer in a group ('{}') reads whole topics: use subscribe, or no group",
+                config_.group);
   std::vector<Subscription> subscriptions;
   std::vector<PartitionReader> readers;
   for (const TopicPartition& one : partitions) {
@@ -236,18 +237,25 @@ Batch ConsumerState::batch() const noexcept {
 // single record means that somebody waits for an answer to it.
 void ConsumerState::adapt(std::size_t found) noexcept {
   if (!config_.wait.coalesce) return;
-  if (found == 1) pauses_ = std::max(pauses_ / 2, 1u);
-  else if (found < 24) pauses_ = std::min(pauses_ * 2, kMostPauses);
+  if (found == 1)
+    pauses_ = std::max(pauses_ / 2, 1u);
+  else if (found < 24)
+    pauses_ = std::min(pauses_ * 2, kMostPauses);
 }
 
 Result<Batch> ConsumerState::poll(nanoseconds timeout) {
-  if (auto good = usable(); !good) [[unlikely]] return pass(good);
-  if (auto settled = settle(); !settled) [[unlikely]] return pass(settled);
+  if (auto good = usable(); !good) [[unlikely]]
+    return pass(good);
+  if (auto settled = settle(); !settled) [[unlikely]]
+    return pass(settled);
   auto found = collect();
-  if (next_ + 1 < readers_.size()) ++next_;
-  else next_ = 0;
+  if (next_ + 1 < readers_.size())
+    ++next_;
+  else
+    next_ = 0;
   if (found && !*found) found = wait(timeout);
-  if (!found) [[unlikely]] return pass(found);
+  if (!found) [[unlikely]]
+    return pass(found);
   adapt(buffer_.records().size());
   return batch();
 }
@@ -363,7 +371,9 @@ Result<Batch> Consumer::poll(nanoseconds timeout) { return state_->poll(timeout)
 Result<void> Consumer::commit() { return state_->commit(); }
 Result<int> Consumer::descriptor() { return state_->descriptor(); }
 void Consumer::wake() const noexcept { state_->wake(); }
-Result<void> Consumer::seek(std::string_view topic, std::uint32_t partition, Start to) { return state_->seek(topic, partition, to); }
+Result<void> Consumer::seek(std::string_view topic, std::uint32_t partition, Start to) {
+  return state_->seek(topic, partition, to);
+}
 
 Result<std::uint64_t> Consumer::position(std::string_view topic, std::uint32_t partition) const {
   auto reader = state_->find(topic, partition);

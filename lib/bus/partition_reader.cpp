@@ -149,7 +149,8 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
     }
     if (found == Found::skip) {
       // Its own offset is known, how many it took is not: that shows in the next header.
-      if (expect_ != Expect::from_hole && !bridge(view.offset, buffer)) return corrupt("a skipped claim with an offset out of order");
+      if (expect_ != Expect::from_hole && !bridge(view.offset, buffer))
+        return corrupt("a skipped claim with an offset out of order");
       expect_ = Expect::from_hole;
       position_ += view.cells;
       continue;

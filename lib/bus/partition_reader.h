@@ -19,7 +19,8 @@ class PartitionReader {
   static Result<PartitionReader> observe(std::shared_ptr<TopicState> topic, std::uint32_t partition, Start start, bool in_place);
   // For the reader that has taken `group` in `table`.
   static Result<PartitionReader> join(std::shared_ptr<TopicState> topic, std::uint32_t partition,
-                                      std::shared_ptr<const group::GroupTable> table, std::uint32_t group, const ConsumerConfig& config);
+                                      std::shared_ptr<const group::GroupTable> table, std::uint32_t group,
+                                      const ConsumerConfig& config);
 
   [[nodiscard]] const TopicState& topic() const noexcept { return *topic_; }
   [[nodiscard]] std::uint32_t partition() const noexcept { return partition_; }

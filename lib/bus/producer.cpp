@@ -29,7 +29,8 @@ constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after wh
   auto* bytes = reinterpret_cast<std::byte*>(&header);
   std::byte* behind = bytes + ring::kRecordHeader;
   if (lengths.key != 0) platform::copy(behind, envelope.key.data(), lengths.key);
-  if (lengths.headers != 0) [[unlikely]] encode_headers(envelope.headers, behind + lengths.key);
+  if (lengths.headers != 0) [[unlikely]]
+    encode_headers(envelope.headers, behind + lengths.key);
   return bytes + lengths.value_at();
 }
 
@@ -93,7 +94,8 @@ void ProducerState::retire(std::unique_ptr<ProducerState> state) noexcept {
 }
 
 inline Result<void> ProducerState::usable() noexcept {
-  if (!platform::same_process(generation_)) [[unlikely]] return fail(Errc::forked);
+  if (!platform::same_process(generation_)) [[unlikely]]
+    return fail(Errc::forked);
   return {};
 }
 
@@ -130,8 +132,8 @@ tl::unexpected<Error> ProducerState::bad_size(std::size_t value_size, const Enve
 inline Result<ProducerState::Shape> ProducerState::shape(std::size_t value_size, bool null_value, const Envelope& envelope) {
   const std::size_t headers = envelope.headers.empty() ? 0 : headers_size(envelope.headers);
   const std::size_t key = envelope.key.size();
-  if (key > Lengths::kMostKey || headers > Lengths::kMostHeaders || value_size > max_bytes_ || key + headers + value_size > max_bytes_ ||
-      (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
+  if (key > Lengths::kMostKey || headers > Lengths::kMostHeaders || value_size > max_bytes_ ||
+      key + headers + value_size > max_bytes_ || (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
     return bad_size(value_size, envelope);
   Shape shape{};
   shape.lengths = {value_size, key, headers,
@@ -157,7 +159,8 @@ Result<void> ProducerState::hopeless(const ring::Refusal& refusal, std::uint32_t
 inline Result<void> ProducerState::claim(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
                                          std::int64_t now, nanoseconds timeout, Claimed& claimed) {
   ring::Appender& to = appender(partition);
-  if (to.ring().deleted()) [[unlikely]] return gone();
+  if (to.ring().deleted()) [[unlikely]]
+    return gone();
   if (!to.claim(cells, records, timestamp, now, claimed)) [[unlikely]]
     return claim_slowly(partition, cells, records, timestamp, timeout, claimed);
   return {};
@@ -200,13 +203,16 @@ Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t 
 }
 
 Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanoseconds timeout) {
-  if (auto good = usable(); !good) [[unlikely]] return pass(good);
+  if (auto good = usable(); !good) [[unlikely]]
+    return pass(good);
   const auto shape = this->shape(value.size(), value.data() == nullptr, envelope);
-  if (!shape) [[unlikely]] return pass(shape);
+  if (!shape) [[unlikely]]
+    return pass(shape);
   const std::int64_t now = stamper_.now();
   const Timestamp timestamp = envelope.timestamp.value_or(now);
   Claimed claimed;
-  if (auto done = claim(shape->partition, shape->cells, 1, timestamp, now, timeout, claimed); !done) [[unlikely]] return pass(done);
+  if (auto done = claim(shape->partition, shape->cells, 1, timestamp, now, timeout, claimed); !done) [[unlikely]]
+    return pass(done);
   ring::Appender& to = appender(shape->partition);
   std::byte* room = write_front(to.ring().at(claimed.position), shape->lengths, envelope, timestamp);
   if (!value.empty()) platform::copy(room, value.data(), value.size());
@@ -306,10 +312,12 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
     }
     if (count == 0) return sent != 0 ? Result<std::size_t>(sent) : pass(bad);
     Claimed claimed;
-    const nanoseconds left = timeout <= nanoseconds::zero() ? timeout : timeout == kForever ? kForever : nanoseconds(deadline.left());
+    const nanoseconds left = timeout <= nanoseconds::zero() ? timeout
+                             : timeout == kForever          ? kForever
+                                                            : nanoseconds(deadline.left());
     if (auto done = claim(shapes[0].partition, cells, count, latest, now, left, claimed); !done)
       return sent != 0 && (done.error().code() == Errc::full || done.error().code() == Errc::timed_out) ? Result<std::size_t>(sent)
-                                                                                                         : pass(done);
+                                                                                                        : pass(done);
     ring::Appender& to = appender(shapes[0].partition);
     std::uint64_t position = claimed.position;
     std::uint64_t first_cells = 0;
@@ -318,10 +326,13 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
       const bool last = i + 1 == count;
       // Padding, if there is any, belongs to the last.
       const std::uint64_t extent = last ? claimed.position + claimed.cells - position : shapes[i].cells;
-      std::byte* room = write_front(to.ring().at(position), shapes[i].lengths, message.envelope, message.envelope.timestamp.value_or(now));
+      std::byte* room =
+          write_front(to.ring().at(position), shapes[i].lengths, message.envelope, message.envelope.timestamp.value_or(now));
       if (!message.value.empty()) platform::copy(room, message.value.data(), message.value.size());
-      if (i == 0) first_cells = extent;
-      else to.mark_inner(position, claimed.offset + i, extent);
+      if (i == 0)
+        first_cells = extent;
+      else
+        to.mark_inner(position, claimed.offset + i, extent);
       position += extent;
     }
     to.commit_first(claimed.position, first_cells);
@@ -342,14 +353,18 @@ Producer& Producer::operator=(Producer&& other) noexcept {
 }
 Producer::~Producer() { detail::ProducerState::retire(std::move(state_)); }
 
-Result<Placed> Producer::try_send(Bytes value, const Envelope& envelope) { return state_->send(value, envelope, nanoseconds::zero()); }
+Result<Placed> Producer::try_send(Bytes value, const Envelope& envelope) {
+  return state_->send(value, envelope, nanoseconds::zero());
+}
 Result<Placed> Producer::send(Bytes value, const Envelope& envelope) {
   return state_->send(value, envelope, state_->config().timeout);
 }
 Result<Placed> Producer::send(Bytes value, const Envelope& envelope, nanoseconds timeout) {
   return state_->send(value, envelope, timeout);
 }
-Result<Loan> Producer::try_loan(std::size_t size, const Envelope& envelope) { return state_->loan(size, envelope, nanoseconds::zero()); }
+Result<Loan> Producer::try_loan(std::size_t size, const Envelope& envelope) {
+  return state_->loan(size, envelope, nanoseconds::zero());
+}
 Result<Loan> Producer::loan(std::size_t size, const Envelope& envelope) {
   return state_->loan(size, envelope, state_->config().timeout);
 }

@@ -52,10 +52,13 @@ class ProducerState {
   [[gnu::always_inline]] Result<void> usable() noexcept;
   [[gnu::always_inline]] Result<Shape> shape(std::size_t value_size, bool null_value, const Envelope& envelope);
   std::uint32_t place(std::size_t size, const Envelope& envelope) noexcept;
-  ring::Appender& appender(std::uint32_t partition) noexcept { return appenders_[appender_of_.empty() ? 0 : appender_of_[partition]]; }
+  ring::Appender& appender(std::uint32_t partition) noexcept {
+    return appenders_[appender_of_.empty() ? 0 : appender_of_[partition]];
+  }
   // Claims, waiting for room if need be.
-  [[gnu::always_inline]] Result<void> claim(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
-                                            std::int64_t now, std::chrono::nanoseconds timeout, ring::Claimed& claimed);
+  [[gnu::always_inline]] Result<void> claim(std::uint32_t partition, std::uint64_t cells, std::uint64_t records,
+                                            Timestamp timestamp, std::int64_t now, std::chrono::nanoseconds timeout,
+                                            ring::Claimed& claimed);
   [[gnu::noinline]] Result<void> claim_slowly(std::uint32_t partition, std::uint64_t cells, std::uint64_t records,
                                               Timestamp timestamp, std::chrono::nanoseconds timeout, ring::Claimed& claimed);
   // A refusal that waiting cannot change.

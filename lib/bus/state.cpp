@@ -25,14 +25,17 @@ Result<std::shared_ptr<TopicState>> TopicState::open(std::shared_ptr<BusState> b
   if (!identity && identity.error().code() == Errc::not_found) {
     if (platform::exists(topic->directory_))
       return fail(Errc::corrupt, "{} has no file 'topic'; delete the topic", topic->directory_);
-    return fail(Errc::not_found, "there is no topic '{}' in {}; `arus topic create {}` makes it", name, bus->directory().path(), name);
+    return fail(Errc::not_found, "there is no topic '{}' in {}; `arus topic create {}` makes it", name, bus->directory().path(),
+                name);
   }
   if (!identity) return pass(identity);
   topic->identity_ = std::move(*identity);
   if (bus->directory().bells()) {
     auto waits = log::Waits::open(log::waits_path(topic->directory_), topic->identity_.config.partitions, bus->directory().bells());
-    if (waits) topic->waits_ = std::move(*waits);
-    else if (waits.error().code() != Errc::permission_denied) return pass(waits);
+    if (waits)
+      topic->waits_ = std::move(*waits);
+    else if (waits.error().code() != Errc::permission_denied)
+      return pass(waits);
   }
   topic->bus_ = std::move(bus);
   return topic;
@@ -86,7 +89,8 @@ std::string TopicState::describe(const ring::Refusal& refusal, std::uint32_t par
       if (auto table = groups(Access::read); table && refusal.index < (*table)->groups()) group = (*table)->name(refusal.index);
       if (refusal.incarnation == platform::kNoIncarnation)
         return fmt::format("{} is full: group '{}' has not read on, and nobody reads under that name now", where, group);
-      return fmt::format("{} is full: group '{}' has not read on; its reader is {}", where, group, leases.describe(refusal.incarnation));
+      return fmt::format("{} is full: group '{}' has not read on; its reader is {}", where, group,
+                         leases.describe(refusal.incarnation));
     }
     case ring::Refusal::Why::open_claim:
       return fmt::format("{} is full: its oldest record is still being written by {}", where, leases.describe(refusal.incarnation));
@@ -95,8 +99,7 @@ std::string TopicState::describe(const ring::Refusal& refusal, std::uint32_t par
                          leases.describe(refusal.incarnation));
     case ring::Refusal::Why::unclear:
       return fmt::format("{} is full: its oldest record was left open by a producer that died, and cannot be repaired yet", where);
-    case ring::Refusal::Why::exhausted:
-      return fmt::format("{} has used up its positions or offsets; create a new topic", where);
+    case ring::Refusal::Why::exhausted: return fmt::format("{} has used up its positions or offsets; create a new topic", where);
     case ring::Refusal::Why::corrupt:
       return fmt::format("{} has impossible content at position {}; delete the topic", where, refusal.position);
     case ring::Refusal::Why::deleted: return fmt::format("topic '{}' was deleted", name_);

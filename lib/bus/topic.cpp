@@ -86,7 +86,8 @@ Result<TopicInfo> Topic::describe() const {
   }
   const platform::Leases& leases = *state_->bus_directory().leases();
   for (std::uint32_t i = 0; i < config.max_groups; ++i) {
-    GroupInfo group{.name = (*groups)->name(i), .alive = !leases.dead((*groups)->owner(i)), .evicted = false, .committed = {}, .lag = {}};
+    GroupInfo group{
+        .name = (*groups)->name(i), .alive = !leases.dead((*groups)->owner(i)), .evicted = false, .committed = {}, .lag = {}};
     if (group.name.empty()) continue;
     for (std::uint32_t j = 0; j < config.partitions; ++j) {
       const ring::Cursor& cursor = (*groups)->cursors(j)[i];

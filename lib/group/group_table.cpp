@@ -60,8 +60,9 @@ Result<std::shared_ptr<const GroupTable>> GroupTable::open(const std::string& pa
     return fail(Errc::version_mismatch, "{} has layout version {}, this library reads {}", path, header.version, Header::kVersion);
   if (header.groups != groups || header.partitions != partitions ||
       segment->size() != sizeof(Header) + groups * (sizeof(Entry) + std::uint64_t{partitions} * sizeof(Cursor)))
-    return fail(Errc::corrupt, "{}: {} groups of {} partitions do not fit its {} bytes; it was truncated or overwritten; delete the topic",
-                path, header.groups, header.partitions, segment->size());
+    return fail(Errc::corrupt,
+                "{}: {} groups of {} partitions do not fit its {} bytes; it was truncated or overwritten; delete the topic", path,
+                header.groups, header.partitions, segment->size());
   std::shared_ptr<GroupTable> table(new GroupTable);
   table->segment_ = std::move(*segment);
   table->groups_ = groups;

@@ -54,8 +54,9 @@ Result<void> check_header(const std::string& bus) {
     return fail(Errc::corrupt, "{} is too short for a header; it was truncated", path);
   if (header.magic != BusHeader::kMagic) return fail(Errc::corrupt, "{}: the magic number is not that of an arus bus", path);
   if (header.version != BusHeader::kVersion)
-    return fail(Errc::version_mismatch, "{} has layout version {}, this library reads {}; use the arus that wrote it, or another directory",
-                path, header.version, BusHeader::kVersion);
+    return fail(Errc::version_mismatch,
+                "{} has layout version {}, this library reads {}; use the arus that wrote it, or another directory", path,
+                header.version, BusHeader::kVersion);
   return {};
 }
 
@@ -114,7 +115,8 @@ Result<void> create_bus(const std::string& directory, const BusConfig& config, b
   }
   auto filled = fill(directory, config, ownership);
   if (!filled && made_directory) {
-    for (const std::string& path : {fifos_path(directory), leases_path(directory), topics_path(directory), scratches_path(directory)})
+    for (const std::string& path :
+         {fifos_path(directory), leases_path(directory), topics_path(directory), scratches_path(directory)})
       rmdir(path.c_str());
     platform::remove_directory(directory);
   }
@@ -146,10 +148,9 @@ Result<std::unique_ptr<BusDirectory>> BusDirectory::open(const std::string& dire
 
 Result<void> BusDirectory::need_lease(std::string_view what_for) const {
   if (lease_) return {};
-  return tl::unexpected<Error>(
-      Error(Errc::permission_denied,
-            fmt::format("{} needs a lease, and {}", what_for,
-                        platform::system_error(EACCES, "create a file in", leases_path(path_)).message())));
+  return tl::unexpected<Error>(Error(
+      Errc::permission_denied, fmt::format("{} needs a lease, and {}", what_for,
+                                           platform::system_error(EACCES, "create a file in", leases_path(path_)).message())));
 }
 
 std::string BusDirectory::topic_path(std::string_view topic) const { return fmt::format("{}/{}", topics_path(path_), topic); }
@@ -194,7 +195,8 @@ Result<void> BusDirectory::remove_topic(std::string_view topic) const {
   if (auto able = need_lease("deleting a topic"); !able) return able;
   const std::string scratch = scratch_path();
   if (rename(topic_path(topic).c_str(), scratch.c_str()) != 0) {
-    if (errno == ENOENT) return fail(Errc::not_found, "there is no topic '{}' in {}; `arus topic list` shows what there is", topic, path_);
+    if (errno == ENOENT)
+      return fail(Errc::not_found, "there is no topic '{}' in {}; `arus topic list` shows what there is", topic, path_);
     return fail_system(errno, "delete", topic_path(topic));
   }
   ARUS_KILL_POINT("D-renamed");

@@ -22,9 +22,7 @@ using ring::PartitionHeader;
 
 namespace {
 
-std::uint64_t checksum_of(const PartitionHeader& header) noexcept {
-  return checksum(&header, offsetof(PartitionHeader, checksum));
-}
+std::uint64_t checksum_of(const PartitionHeader& header) noexcept { return checksum(&header, offsetof(PartitionHeader, checksum)); }
 
 // A salt that keeps memory of zeros from decoding as a mark: its state bits are zero.
 std::uint64_t new_salt() { return platform::random_word() & ~std::uint64_t{3}; }
@@ -33,8 +31,9 @@ Result<void> check(const PartitionHeader& header, std::uint64_t file_bytes, cons
                    std::uint32_t partition) {
   if (header.magic != ring::kMagic) return fail(Errc::corrupt, "{}: the magic number is not that of an arus partition", path);
   if (header.version != ring::kLayoutVersion)
-    return fail(Errc::version_mismatch, "{} has layout version {}, this library reads {}; use the arus that wrote it, or delete the topic",
-                path, header.version, ring::kLayoutVersion);
+    return fail(Errc::version_mismatch,
+                "{} has layout version {}, this library reads {}; use the arus that wrote it, or delete the topic", path,
+                header.version, ring::kLayoutVersion);
   if (header.byte_order != ring::kByteOrder)
     return fail(Errc::version_mismatch, "{} was written with another byte order ({:#x})", path, header.byte_order);
   if (header.checksum != checksum_of(header))
@@ -145,8 +144,7 @@ void mark_deleted(const std::string& path) noexcept try {
   auto file = platform::open_file(path, O_RDWR);
   if (!file) return;
   const std::uint32_t deleted = 1;
-  [[maybe_unused]] const ssize_t written =
-      pwrite(file->get(), &deleted, sizeof deleted, offsetof(PartitionHeader, status));
+  [[maybe_unused]] const ssize_t written = pwrite(file->get(), &deleted, sizeof deleted, offsetof(PartitionHeader, status));
 } catch (...) {  // out of memory: its users will notice that the file is gone
 }
 

@@ -35,9 +35,7 @@ Walk walk(const Ring& ring, Place& place, Reached reached) {
     switch (found) {
       case Found::corrupt: return Walk::corrupt;
       case Found::nothing: return Walk::end;
-      case Found::open:
-        place = {place.position, view.offset, true};
-        return Walk::end;
+      case Found::open: place = {place.position, view.offset, true}; return Walk::end;
       case Found::skip:
       case Found::record:
         if (reached(found, view)) {

@@ -51,8 +51,8 @@ Result<void> check_config(const TopicConfig& config) {
   if (auto good = within("partitions", config.partitions, 1, kMostPartitions); !good) return good;
   if (auto good = within("partition_bytes", config.partition_bytes, ring::kSmallestRing, ring::kLargestRing); !good) return good;
   if (!std::has_single_bit(config.partition_bytes))
-    return fail(Errc::invalid_argument, "partition_bytes is {}; it must be a power of two, such as {} or {}", config.partition_bytes,
-                std::bit_floor(config.partition_bytes), std::bit_ceil(config.partition_bytes));
+    return fail(Errc::invalid_argument, "partition_bytes is {}; it must be a power of two, such as {} or {}",
+                config.partition_bytes, std::bit_floor(config.partition_bytes), std::bit_ceil(config.partition_bytes));
   if (auto good = within("max_producers", config.max_producers, 1, ring::kMostSlots); !good) return good;
   if (auto good = within("max_groups", config.max_groups, 1, 1024); !good) return good;
   if (auto good = within("record_size", config.record_size, 0, ring::most_bytes(config.partition_bytes >> ring::kCellShift)); !good)
@@ -108,7 +108,7 @@ struct TopicHeader {
   std::uint32_t max_producers;
   std::uint32_t max_groups;
   std::uint32_t mode;
-  std::array<char, 64> group;   // terminated by a zero
+  std::array<char, 64> group;  // terminated by a zero
   std::array<char, 256> schema;
   std::uint64_t checksum;  // of everything above
 };
@@ -158,13 +158,14 @@ Result<TopicIdentity> read_identity(const std::string& path) {
   TopicHeader header{};
   const ssize_t size = read(file->get(), &header, sizeof header);
   if (size < 0) return fail_system(errno, "read", path);
-  if (size < 16) return fail(Errc::corrupt, "{} has {} bytes, too few for a header; it was truncated; delete the topic", path, size);
+  if (size < 16)
+    return fail(Errc::corrupt, "{} has {} bytes, too few for a header; it was truncated; delete the topic", path, size);
   if (header.magic != TopicHeader::kMagic)
     return fail(Errc::corrupt, "{}: the magic number is not that of an arus topic; it was overwritten; delete the topic", path);
   if (header.version != TopicHeader::kVersion)
     return fail(Errc::version_mismatch,
-                "{} has layout version {}, this library reads {}; use the arus that wrote it, or delete the topic", path, header.version,
-                TopicHeader::kVersion);
+                "{} has layout version {}, this library reads {}; use the arus that wrote it, or delete the topic", path,
+                header.version, TopicHeader::kVersion);
   if (size != static_cast<ssize_t>(sizeof header) || header.checksum != checksum_of(header))
     return fail(Errc::corrupt, "{}: the checksum does not fit the header; it was truncated or overwritten; delete the topic", path);
   TopicIdentity identity;

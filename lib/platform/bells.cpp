@@ -75,7 +75,7 @@ void Bells::ring_fifo(std::uint32_t index, std::uint64_t fifo) noexcept try {
   }
   const char byte = 1;
   [[maybe_unused]] const ssize_t written = write(opened.file.get(), &byte, 1);  // a full FIFO is readable already
-} catch (...) {  // out of memory: the waiter's sleep is bounded
+} catch (...) {                                                                 // out of memory: the waiter's sleep is bounded
 }
 
 Result<std::unique_ptr<Bell>> Bell::take(std::shared_ptr<Bells> bells, std::uint64_t incarnation) {

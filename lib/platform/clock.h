@@ -25,7 +25,8 @@ class Stamper {
  public:
   std::int64_t now() noexcept {
     const std::uint64_t elapsed = ticks() - anchor_ticks_;
-    if (elapsed >= valid_for_) [[unlikely]] return anchor();
+    if (elapsed >= valid_for_) [[unlikely]]
+      return anchor();
     return anchor_wall_ + to_ns(elapsed);
   }
 

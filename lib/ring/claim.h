@@ -84,8 +84,8 @@ class Appender {
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
  private:
-  static constexpr std::uint64_t kMostPadding = 2;             // most_cells() leaves so much below C/2
-  static constexpr std::int64_t kLookEvery = 1'000'000;        // ns
+  static constexpr std::uint64_t kMostPadding = 2;       // most_cells() leaves so much below C/2
+  static constexpr std::int64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id) : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count) {}
 
@@ -115,7 +115,8 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
                             Claimed& claimed) noexcept {
   Tail& tail = ring_.header->tail;
   const std::uint64_t wanted = cells;
-  if (now >= look_at_) [[unlikely]] look_after_others(now);
+  if (now >= look_at_) [[unlikely]]
+    look_after_others(now);
   for (;;) {
     // C1
     const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
@@ -158,7 +159,8 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
     platform::fence_release();
     ARUS_KILL_POINT("C7");
     saw_others_ |= previous != id_;
-    if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]] note_in_index(p, p + cells, b);
+    if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]]
+      note_in_index(p, p + cells, b);
     claimed = {p, b, cells};
     return true;
   }

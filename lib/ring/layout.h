@@ -68,7 +68,9 @@ struct Mark {
   }
 };
 
-constexpr std::uint64_t chain_word(std::uint64_t offset, std::uint64_t previous) noexcept { return offset << kOwnerBits | previous; }
+constexpr std::uint64_t chain_word(std::uint64_t offset, std::uint64_t previous) noexcept {
+  return offset << kOwnerBits | previous;
+}
 constexpr std::uint64_t offset_of(std::uint64_t h1) noexcept { return h1 >> kOwnerBits; }
 constexpr std::uint32_t previous_of(std::uint64_t h1) noexcept { return static_cast<std::uint32_t>(h1 & kOwnerMask); }
 
@@ -194,10 +196,10 @@ enum class CursorStatus : std::uint8_t {
 };
 
 struct alignas(64) Cursor {
-  Word state;       // generation:56 | CursorStatus:8; a new owner raises the generation, so that an eviction meant for the old fails
-  Word position;    // in cells; written by the owner
-  Word committed;   // the offset where a successor starts; written by the owner, before position
-  Word owner;       // incarnation of the reader's process; 0: none
+  Word state;      // generation:56 | CursorStatus:8; a new owner raises the generation, so that an eviction meant for the old fails
+  Word position;   // in cells; written by the owner
+  Word committed;  // the offset where a successor starts; written by the owner, before position
+  Word owner;      // incarnation of the reader's process; 0: none
   Word dead_since;  // boot clock, when a producer first saw the owner dead; 0: not seen
   Word grace;       // nanoseconds
   std::array<Word, 2> reserved;

@@ -12,11 +12,11 @@
 namespace arus::ring {
 
 enum class Found : std::uint8_t {
-  nothing,    // no claim yet, or one whose owner has not marked it yet
-  open,       // claimed, not settled
-  skip,       // aborted, or its owner died: nothing to deliver
+  nothing,  // no claim yet, or one whose owner has not marked it yet
+  open,     // claimed, not settled
+  skip,     // aborted, or its owner died: nothing to deliver
   record,
-  corrupt,    // impossible content; or, for a lossy reader, overwritten while it looked
+  corrupt,  // impossible content; or, for a lossy reader, overwritten while it looked
 };
 
 struct View {

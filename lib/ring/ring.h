@@ -20,9 +20,9 @@ struct Ring {
   ProducerSlot* slots = nullptr;
   std::uint32_t slot_count = 0;
   IndexEntry* index = nullptr;
-  std::uint64_t slice = 0;   // cells per index entry
+  std::uint64_t slice = 0;  // cells per index entry
   bool single_producer = false;
-  bool writable = false;     // the mapping
+  bool writable = false;      // the mapping
   Cursor* cursors = nullptr;  // of this partition, one per group; null where the group segment is not mapped
   std::uint32_t cursor_count = 0;
   WaitSet data;  // those who wait for records; empty where the wait flags may not be written

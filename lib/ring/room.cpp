@@ -94,8 +94,10 @@ std::uint64_t boundary_between(const Ring& ring, std::uint64_t least, std::uint6
   for (std::uint32_t i = 0; i < kIndexEntries; ++i) {
     const auto entry = read_boundary(ring, i);
     if (!entry) continue;
-    if (entry->position >= least) best = std::min(best, entry->position);
-    else below = std::max(below, entry->position);
+    if (entry->position >= least)
+      best = std::min(best, entry->position);
+    else
+      below = std::max(below, entry->position);
   }
   if (best - least <= 2 * ring.slice) return best;
   Refusal ignored;

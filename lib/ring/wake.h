@@ -48,7 +48,8 @@ class WaitSet {
     if (words_ == nullptr) return;
     platform::fence_full();
     ARUS_KILL_POINT("K2");
-    if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]] ring_all();
+    if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]]
+      ring_all();
   }
 
  private:
