@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <type_traits>
 #include <utility>
 
 namespace arus {
@@ -62,7 +63,10 @@ class Error {
   std::shared_ptr<const std::string> message_;
 };
 
+// What a Result<void> holds: the tl::expected<void> of libexpected 1.0 has no value() to throw.
+struct Done {};
+
 template <class T>
-using Result = tl::expected<T, Error>;
+using Result = tl::expected<std::conditional_t<std::is_void_v<T>, Done, T>, Error>;
 
 }  // namespace arus

@@ -82,30 +82,33 @@ Result<std::uint32_t> TopicState::count_readers() const {
 
 std::string TopicState::describe(const ring::Refusal& refusal, std::uint32_t partition) const {
   const platform::Leases& leases = *bus_->directory().leases();
-  const std::string where = fmt::format("partition {} of topic '{}'", partition, name_);
+  const std::string where = platform::format("partition {} of topic '{}'", partition, name_);
   switch (refusal.why) {
     case ring::Refusal::Why::group: {
-      std::string group = fmt::format("number {}", refusal.index);
+      std::string group = platform::format("number {}", refusal.index);
       if (auto table = groups(Access::read); table && refusal.index < (*table)->groups()) group = (*table)->name(refusal.index);
       if (refusal.incarnation == platform::kNoIncarnation)
-        return fmt::format("{} is full: group '{}' has not read on, and nobody reads under that name now", where, group);
-      return fmt::format("{} is full: group '{}' has not read on; its reader is {}", where, group,
-                         leases.describe(refusal.incarnation));
+        return platform::format("{} is full: group '{}' has not read on, and nobody reads under that name now", where, group);
+      return platform::format("{} is full: group '{}' has not read on; its reader is {}", where, group,
+                              leases.describe(refusal.incarnation));
     }
     case ring::Refusal::Why::open_claim:
-      return fmt::format("{} is full: its oldest record is still being written by {}", where, leases.describe(refusal.incarnation));
+      return platform::format("{} is full: its oldest record is still being written by {}", where,
+                              leases.describe(refusal.incarnation));
     case ring::Refusal::Why::repairing:
-      return fmt::format("{} is full: its oldest record was left open by a producer that died, and is being repaired by {}", where,
-                         leases.describe(refusal.incarnation));
+      return platform::format("{} is full: its oldest record was left open by a producer that died, and is being repaired by {}",
+                              where, leases.describe(refusal.incarnation));
     case ring::Refusal::Why::unclear:
-      return fmt::format("{} is full: its oldest record was left open by a producer that died, and cannot be repaired yet", where);
-    case ring::Refusal::Why::exhausted: return fmt::format("{} has used up its positions or offsets; create a new topic", where);
+      return platform::format("{} is full: its oldest record was left open by a producer that died, and cannot be repaired yet",
+                              where);
+    case ring::Refusal::Why::exhausted:
+      return platform::format("{} has used up its positions or offsets; create a new topic", where);
     case ring::Refusal::Why::corrupt:
-      return fmt::format("{} has impossible content at position {}; delete the topic", where, refusal.position);
-    case ring::Refusal::Why::deleted: return fmt::format("topic '{}' was deleted", name_);
+      return platform::format("{} has impossible content at position {}; delete the topic", where, refusal.position);
+    case ring::Refusal::Why::deleted: return platform::format("topic '{}' was deleted", name_);
     case ring::Refusal::Why::none: break;
   }
-  return fmt::format("{} is full", where);
+  return platform::format("{} is full", where);
 }
 
 }  // namespace arus::detail

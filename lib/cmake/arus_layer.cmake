@@ -44,7 +44,7 @@ endfunction()
 macro(arus_objects target)
   add_library(${target} OBJECT ${arg_SOURCES})
   target_include_directories(${target} PRIVATE ${roots} "${PROJECT_SOURCE_DIR}/include")
-  target_link_libraries(${target} PRIVATE tl::expected Threads::Threads fmt::fmt-header-only ${arg_PACKAGES})
+  target_link_libraries(${target} PRIVATE tl::expected Threads::Threads ${arg_PACKAGES})
 endmacro()
 
 # arus_library(<name> [KILL_POINTS]): the library made of all layers; with KILL_POINTS, of their second build for the crash tests.

@@ -85,7 +85,7 @@ Result<void> fill(const std::string& bus, const BusConfig& config, const Ownersh
 std::string default_bus_directory() {
   if (const char* set = std::getenv("ARUS_DIR"); set != nullptr && *set != '\0') return set;
   if (access("/run/arus", W_OK | X_OK) == 0) return "/run/arus";
-  return fmt::format("/dev/shm/arus-{}", geteuid());
+  return platform::format("/dev/shm/arus-{}", geteuid());
 }
 
 Result<void> create_bus(const std::string& directory, const BusConfig& config, bool must_be_new) {
@@ -149,11 +149,11 @@ Result<std::unique_ptr<BusDirectory>> BusDirectory::open(const std::string& dire
 Result<void> BusDirectory::need_lease(std::string_view what_for) const {
   if (lease_) return {};
   return tl::unexpected<Error>(Error(
-      Errc::permission_denied, fmt::format("{} needs a lease, and {}", what_for,
-                                           platform::system_error(EACCES, "create a file in", leases_path(path_)).message())));
+      Errc::permission_denied, platform::format("{} needs a lease, and {}", what_for,
+                                                platform::system_error(EACCES, "create a file in", leases_path(path_)).message())));
 }
 
-std::string BusDirectory::topic_path(std::string_view topic) const { return fmt::format("{}/{}", topics_path(path_), topic); }
+std::string BusDirectory::topic_path(std::string_view topic) const { return platform::format("{}/{}", topics_path(path_), topic); }
 
 Result<std::vector<std::string>> BusDirectory::topics() const {
   auto names = platform::list_directory(topics_path(path_));
@@ -163,7 +163,7 @@ Result<std::vector<std::string>> BusDirectory::topics() const {
 }
 
 std::string BusDirectory::scratch_path() const {
-  return fmt::format("{}/{:016x}-{:016x}", scratches_path(path_), incarnation(), platform::random_word());
+  return platform::format("{}/{:016x}-{:016x}", scratches_path(path_), incarnation(), platform::random_word());
 }
 
 Result<std::string> BusDirectory::begin_topic(const Ownership& ownership) const {

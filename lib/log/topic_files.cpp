@@ -67,7 +67,7 @@ Result<void> check_config(const TopicConfig& config) {
 
 std::string difference(const TopicConfig& wanted, const TopicConfig& found) {
   const auto differ = [](std::string_view field, const auto& a, const auto& b) {
-    return fmt::format("{} is {}, not {}", field, b, a);
+    return platform::format("{} is {}, not {}", field, b, a);
   };
   const auto name = [](Producers producers) { return producers == Producers::single ? "single" : "many"; };
   if (wanted.partitions != found.partitions) return differ("partitions", wanted.partitions, found.partitions);
@@ -79,7 +79,7 @@ std::string difference(const TopicConfig& wanted, const TopicConfig& found) {
   if (wanted.record_size != found.record_size) return differ("record_size", wanted.record_size, found.record_size);
   if (wanted.max_producers != found.max_producers) return differ("max_producers", wanted.max_producers, found.max_producers);
   if (wanted.max_groups != found.max_groups) return differ("max_groups", wanted.max_groups, found.max_groups);
-  if (wanted.mode != found.mode) return fmt::format("mode is {:04o}, not {:04o}", found.mode, wanted.mode);
+  if (wanted.mode != found.mode) return platform::format("mode is {:04o}, not {:04o}", found.mode, wanted.mode);
   return {};
 }
 

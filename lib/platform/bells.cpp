@@ -51,9 +51,7 @@ Bells::Line& Bells::line(std::uint32_t index) const noexcept {
   return reinterpret_cast<Line*>(segment_.data())[std::size_t{index} + 1];
 }
 
-std::string Bells::fifo_path(std::uint32_t index, std::uint64_t fifo) const {
-  return fmt::format("{}/{}-{:016x}", fifos_, index, fifo);
-}
+std::string Bells::fifo_path(std::uint32_t index, std::uint64_t fifo) const { return format("{}/{}-{:016x}", fifos_, index, fifo); }
 
 void Bells::ring(std::uint32_t index) noexcept {
   if (index >= count_) return;

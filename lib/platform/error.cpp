@@ -51,9 +51,9 @@ std::string who_owns(std::string path) {
   }
   const passwd* user = getpwuid(status.st_uid);
   const group* unix_group = getgrgid(status.st_gid);
-  return fmt::format(
-      "{} is owned by {}:{}, mode {:04o}", path, user != nullptr ? std::string(user->pw_name) : std::to_string(status.st_uid),
-      unix_group != nullptr ? std::string(unix_group->gr_name) : std::to_string(status.st_gid), status.st_mode & 07777u);
+  return format("{} is owned by {}:{}, mode {:04o}", path,
+                user != nullptr ? std::string(user->pw_name) : std::to_string(status.st_uid),
+                unix_group != nullptr ? std::string(unix_group->gr_name) : std::to_string(status.st_gid), status.st_mode & 07777u);
 }
 
 }  // namespace
@@ -64,20 +64,20 @@ Error system_error(int error_number, std::string_view call, std::string_view pat
     case EACCES:
     case EPERM:
     case EROFS:
-      return Error(Errc::permission_denied, fmt::format("{} {}: {}; {}; ask its owner for access, or run as that user or group",
-                                                        call, path, reason, who_owns(std::string(path))));
+      return Error(Errc::permission_denied, format("{} {}: {}; {}; ask its owner for access, or run as that user or group", call,
+                                                   path, reason, who_owns(std::string(path))));
     case ENOENT:
-    case ENOTDIR: return Error(Errc::not_found, fmt::format("{} {}: {}", call, path, reason));
+    case ENOTDIR: return Error(Errc::not_found, format("{} {}: {}", call, path, reason));
     case EEXIST:
-    case ENOTEMPTY: return Error(Errc::already_exists, fmt::format("{} {}: {}", call, path, reason));
+    case ENOTEMPTY: return Error(Errc::already_exists, format("{} {}: {}", call, path, reason));
     case ENOSPC:
     case EDQUOT:
       return Error(Errc::no_space,
-                   fmt::format("{} {}: {}; free some, choose smaller partitions, or another directory", call, path, reason));
+                   format("{} {}: {}; free some, choose smaller partitions, or another directory", call, path, reason));
     case EMFILE:
     case ENFILE:
-      return Error(Errc::limit_reached, fmt::format("{} {}: {}; raise the limit of open files (ulimit -n)", call, path, reason));
-    default: return Error(Errc::system, fmt::format("{} {}: {}", call, path, reason));
+      return Error(Errc::limit_reached, format("{} {}: {}; raise the limit of open files (ulimit -n)", call, path, reason));
+    default: return Error(Errc::system, format("{} {}: {}", call, path, reason));
   }
 }
 

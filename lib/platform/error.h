@@ -2,22 +2,29 @@
 #pragma once
 
 #include <arus/result.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 #include <string_view>
 
 namespace arus::platform {
 
+// fmt::format, compiled once: only format.cpp sees more of fmt than its core.
+std::string format_arguments(fmt::string_view format, fmt::format_args arguments);
 template <class... Args>
-[[nodiscard]] tl::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format, Args&&... args) {
-  return tl::unexpected<Error>(Error(code, fmt::format(format, std::forward<Args>(args)...)));
+[[nodiscard]] std::string format(fmt::format_string<Args...> text, Args&&... arguments) {
+  return format_arguments(text, fmt::make_format_args(arguments...));
+}
+
+template <class... Args>
+[[nodiscard]] tl::unexpected<Error> fail(Errc code, fmt::format_string<Args...> text, Args&&... arguments) {
+  return tl::unexpected<Error>(Error(code, format_arguments(text, fmt::make_format_args(arguments...))));
 }
 [[nodiscard]] inline tl::unexpected<Error> fail(Errc code) { return tl::unexpected<Error>(Error(code)); }
 
 // Passes another result's error on.
 template <class T>
-[[nodiscard]] tl::unexpected<Error> pass(const Result<T>& result) {
+[[nodiscard]] tl::unexpected<Error> pass(const tl::expected<T, Error>& result) {
   return tl::unexpected<Error>(result.error());
 }
 

@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint32_t kLockedByte = 0;
 constexpr std::string_view kTemporary = "new-";
 
-std::string hex(std::uint64_t number) { return fmt::format("{:016x}", number); }
+std::string hex(std::uint64_t number) { return format("{:016x}", number); }
 
 }  // namespace
 
@@ -49,9 +49,9 @@ std::string Leases::describe(std::uint64_t incarnation) const {
   std::ifstream file(path(incarnation));
   std::string pid;
   std::string command;
-  if (!(file >> pid)) return fmt::format("a process that is gone (lease {})", hex(incarnation));
+  if (!(file >> pid)) return format("a process that is gone (lease {})", hex(incarnation));
   std::getline(file >> std::ws, command);
-  return fmt::format("pid {} ({}){}", pid, command, dead(incarnation) ? ", dead" : "");
+  return format("pid {} ({}){}", pid, command, dead(incarnation) ? ", dead" : "");
 }
 
 void Leases::sweep() const noexcept try {
@@ -70,7 +70,7 @@ Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
   const std::uint64_t generation = fork_generation();
   for (int attempt = 0; attempt < 100; ++attempt) {
     const std::uint64_t incarnation = random_word();
-    const std::string temporary = fmt::format("{}/{}{}", leases.directory(), kTemporary, hex(incarnation));
+    const std::string temporary = format("{}/{}{}", leases.directory(), kTemporary, hex(incarnation));
     auto file = create_file(temporary, {.mode = 0644});
     if (!file) return pass(file);
     struct flock lock {};
@@ -83,7 +83,7 @@ Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
     if (fstat(file->get(), &status) != 0 || status.st_nlink == 0) continue;
     std::string command;
     std::getline(std::ifstream("/proc/self/comm"), command);
-    const std::string content = fmt::format("{} {}\n", getpid(), command);
+    const std::string content = format("{} {}\n", getpid(), command);
     const std::string path = leases.path(incarnation);
     if (write(file->get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
         rename(temporary.c_str(), path.c_str()) != 0) {
