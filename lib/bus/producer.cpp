@@ -83,7 +83,7 @@ Result<std::unique_ptr<ProducerState>> ProducerState::make(std::shared_ptr<Topic
 }
 
 ProducerState::~ProducerState() {
-  if (!platform::same_process(generation_)) return;  // they are the parent's
+  if (!ours()) return;  // they are the parent's
   for (ring::Appender& appender : appenders_) appender.resign();
 }
 
@@ -93,15 +93,9 @@ void ProducerState::retire(std::unique_ptr<ProducerState> state) noexcept {
   static_cast<void>(state.release());  // abort() or commit() of the last loan deletes it
 }
 
-inline Result<void> ProducerState::usable() noexcept {
-  if (!platform::same_process(generation_)) [[unlikely]]
-    return fail(Errc::forked);
-  return {};
-}
-
 tl::unexpected<Error> ProducerState::gone() const { return fail(Errc::deleted, "topic '{}' was deleted", topic_->name()); }
 
-std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) noexcept {
+inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) noexcept {
   if (envelope.partition) return *envelope.partition;
   if (config_.partition) return *config_.partition;
   if (partitions_ == 1) return 0;
@@ -114,37 +108,38 @@ std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) n
   return sticky_;
 }
 
-tl::unexpected<Error> ProducerState::bad_size(std::size_t value_size, const Envelope& envelope) const {
+inline bool ProducerState::shape(std::size_t value_size, bool null_value, const Envelope& envelope, Shape& shape) noexcept {
+  const std::size_t headers = envelope.headers.empty() ? 0 : headers_size(envelope.headers);
+  const std::size_t key = envelope.key.size();
+  if (key > Lengths::kMostKey || headers > Lengths::kMostHeaders || value_size > max_bytes_ ||
+      key + headers + value_size > max_bytes_ || (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
+    return false;
+  shape.lengths = {value_size, key, headers,
+                   (envelope.key.data() == nullptr ? Lengths::kNullKey : 0) | (null_value ? Lengths::kNullValue : 0)};
+  shape.cells = shape.lengths.cells();
+  shape.partition = place(key + headers + value_size, envelope);
+  return writes_to(shape.partition);
+}
+
+tl::unexpected<Error> ProducerState::misshapen(std::size_t value_size, const Envelope& envelope) const {
   const std::string& name = topic_->name();
+  const std::size_t headers = headers_size(envelope.headers);
+  const std::size_t bytes = envelope.key.size() + headers + value_size;
   if (record_size_ != 0 && value_size != record_size_)
     return fail(Errc::schema_mismatch, "topic '{}' has values of {} bytes (schema '{}'), this one has {}", name, record_size_,
                 topic_->config().schema, value_size);
   if (envelope.key.size() > Lengths::kMostKey)
     return fail(Errc::too_large, "a key has at most {} bytes, this one {}", Lengths::kMostKey, envelope.key.size());
-  const std::size_t headers = headers_size(envelope.headers);
   if (headers > Lengths::kMostHeaders)
     return fail(Errc::too_large, "the headers of a record take at most {} bytes, these {}", Lengths::kMostHeaders, headers);
-  return fail(Errc::too_large,
-              "key, headers and value have {} bytes; the largest record of topic '{}' has {}; create it with larger partitions",
-              envelope.key.size() + headers + value_size, name, max_bytes_);
-}
-
-inline Result<ProducerState::Shape> ProducerState::shape(std::size_t value_size, bool null_value, const Envelope& envelope) {
-  const std::size_t headers = envelope.headers.empty() ? 0 : headers_size(envelope.headers);
-  const std::size_t key = envelope.key.size();
-  if (key > Lengths::kMostKey || headers > Lengths::kMostHeaders || value_size > max_bytes_ ||
-      key + headers + value_size > max_bytes_ || (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
-    return bad_size(value_size, envelope);
-  Shape shape{};
-  shape.lengths = {value_size, key, headers,
-                   (envelope.key.data() == nullptr ? Lengths::kNullKey : 0) | (null_value ? Lengths::kNullValue : 0)};
-  shape.cells = shape.lengths.cells();
-  shape.partition = place(key + headers + value_size, envelope);
-  if (shape.partition >= partitions_ || (!appender_of_.empty() && appender_of_[shape.partition] == kUnused) ||
-      (config_.partition && shape.partition != *config_.partition)) [[unlikely]]
-    return fail(Errc::invalid_argument, "partition {} of topic '{}' is not one that this producer writes to", shape.partition,
-                topic_->name());
-  return shape;
+  if (value_size > max_bytes_ || bytes > max_bytes_)
+    return fail(Errc::too_large,
+                "key, headers and value have {} bytes; the largest record of topic '{}' has {}; create it with larger partitions",
+                bytes, name, max_bytes_);
+  return fail(Errc::invalid_argument, "this producer of topic '{}' writes to {}, not to partition {}", name,
+              config_.partition ? platform::format("partition {} only", *config_.partition)
+                                : platform::format("partitions 0 to {}", partitions_ - 1),
+              envelope.partition.value_or(0));
 }
 
 Result<void> ProducerState::hopeless(const ring::Refusal& refusal, std::uint32_t partition) const {
@@ -156,16 +151,6 @@ Result<void> ProducerState::hopeless(const ring::Refusal& refusal, std::uint32_t
   }
 }
 
-inline Result<void> ProducerState::claim(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
-                                         std::int64_t now, nanoseconds timeout, Claimed& claimed) {
-  ring::Appender& to = appender(partition);
-  if (to.ring().deleted()) [[unlikely]]
-    return gone();
-  if (!to.claim(cells, records, timestamp, now, claimed)) [[unlikely]]
-    return claim_slowly(partition, cells, records, timestamp, timeout, claimed);
-  return {};
-}
-
 // There was no room. Waits for it by the producer's Wait: whoever reads on rings; a claim or a repair that is in the way rings nobody
 // when its owner dies, therefore every sleep is short and ends with another look.
 Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
@@ -173,6 +158,7 @@ Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t 
   constexpr std::int64_t kNap = 5'000'000;  // ns
   ring::Appender& to = appender(partition);
   const std::size_t at = static_cast<std::size_t>(&to - appenders_.data());
+  if (to.ring().deleted()) return gone();
   if (auto hope = hopeless(to.refusal(), partition); !hope) return hope;
   if (timeout <= nanoseconds::zero()) return fail(Errc::full);
   if (open_loans_[at] != 0)
@@ -203,47 +189,48 @@ Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t 
 }
 
 Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanoseconds timeout) {
-  if (auto good = usable(); !good) [[unlikely]]
-    return pass(good);
-  const auto shape = this->shape(value.size(), value.data() == nullptr, envelope);
-  if (!shape) [[unlikely]]
-    return pass(shape);
+  if (!ours()) [[unlikely]]
+    return fail(Errc::forked);
+  Shape shape;
+  if (!this->shape(value.size(), value.data() == nullptr, envelope, shape)) [[unlikely]]
+    return misshapen(value.size(), envelope);
   const std::int64_t now = stamper_.now();
   const Timestamp timestamp = envelope.timestamp.value_or(now);
+  ring::Appender& to = appender(shape.partition);
   Claimed claimed;
-  if (auto done = claim(shape->partition, shape->cells, 1, timestamp, now, timeout, claimed); !done) [[unlikely]]
-    return pass(done);
-  ring::Appender& to = appender(shape->partition);
-  std::byte* room = write_front(to.ring().at(claimed.position), shape->lengths, envelope, timestamp);
+  if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
+    if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
+  std::byte* room = write_front(to.ring().at(claimed.position), shape.lengths, envelope, timestamp);
   if (!value.empty()) platform::copy(room, value.data(), value.size());
   to.commit(claimed);
-  return Placed{shape->partition, claimed.offset};
+  return Placed{shape.partition, claimed.offset};
 }
 
 Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
-  if (auto good = usable(); !good) return pass(good);
-  const auto shape = this->shape(size, false, envelope);
-  if (!shape) return pass(shape);
+  if (!ours()) return fail(Errc::forked);
+  Shape shape;
+  if (!this->shape(size, false, envelope, shape)) return misshapen(size, envelope);
   const std::int64_t now = stamper_.now();
   const Timestamp timestamp = envelope.timestamp.value_or(now);
   if (free_loans_ == nullptr) {  // before the claim: allocating may throw
     loans_.push_back(std::make_unique<LoanState>());
     free_loans_ = loans_.back().get();
   }
+  ring::Appender& to = appender(shape.partition);
   Claimed claimed;
-  if (auto done = claim(shape->partition, shape->cells, 1, timestamp, now, timeout, claimed); !done) return pass(done);
-  ring::Appender& to = appender(shape->partition);
-  std::byte* room = write_front(to.ring().at(claimed.position), shape->lengths, envelope, timestamp);
+  if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
+    if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
+  std::byte* room = write_front(to.ring().at(claimed.position), shape.lengths, envelope, timestamp);
   LoanState* loan = free_loans_;
   free_loans_ = loan->next_free;
-  *loan = {this, shape->partition, claimed, shape->lengths, nullptr};
+  *loan = {this, shape.partition, claimed, shape.lengths, nullptr};
   ++loan_count_;
   ++open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
   return Loan(loan, {room, size});
 }
 
 Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
-  if (!platform::same_process(generation_)) return fail(Errc::forked);
+  if (!ours()) return fail(Errc::forked);
   if (size > loan.lengths.value || (record_size_ != 0 && size != record_size_)) {
     const std::size_t most = loan.lengths.value;
     abort(loan);
@@ -269,7 +256,7 @@ Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
 }
 
 void ProducerState::abort(LoanState& loan) noexcept {
-  if (!platform::same_process(generation_)) return;
+  if (!ours()) return;
   ring::Appender& to = appender(loan.partition);
   to.abort(loan.claimed);
   loan.next_free = free_loans_;
@@ -279,63 +266,66 @@ void ProducerState::abort(LoanState& loan) noexcept {
 }
 
 Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, nanoseconds timeout) {
-  if (auto good = usable(); !good) return pass(good);
+  if (!ours()) return fail(Errc::forked);
   const platform::Deadline deadline = platform::Deadline::after(timeout.count());
   const std::uint64_t most = ring::most_cells(topic_->config().partition_bytes >> ring::kCellShift) / 2;
-  std::size_t sent = 0;
-  // The neighbours that go into one claim, all for one partition.
   constexpr std::size_t kMostRecords = 512;
-  std::array<Shape, kMostRecords> shapes;
-  std::optional<Result<Shape>> carried;  // the shape of the first message of the next claim, found while looking for this one's end
+  std::array<Shape, kMostRecords> shapes;  // of the neighbours that go into one claim, all for one partition
+  bool carried = false;                    // the first of them was looked at already, as the one that ended the last claim
+  std::size_t sent = 0;
   while (sent < messages.size()) {
+    const std::int64_t now = stamper_.now();
     std::size_t count = 0;
     std::uint64_t cells = 0;
     Timestamp latest = 0;
-    const std::int64_t now = stamper_.now();
-    Result<void> bad{};
+    bool bad = false;
     while (sent + count < messages.size() && count < kMostRecords) {
       const Message& message = messages[sent + count];
-      Result<Shape> shape = carried ? *std::exchange(carried, std::nullopt)
-                                    : this->shape(message.value.size(), message.value.data() == nullptr, message.envelope);
-      if (!shape) {
-        bad = pass(shape);
+      Shape& shape = shapes[count];
+      if (!std::exchange(carried, false) &&
+          !this->shape(message.value.size(), message.value.data() == nullptr, message.envelope, shape)) [[unlikely]] {
+        bad = true;
         break;
       }
-      if (count != 0 && (shape->partition != shapes[0].partition || cells + shape->cells > most)) {
-        carried = std::move(shape);
+      if (count != 0 && (shape.partition != shapes[0].partition || cells + shape.cells > most)) {
+        carried = true;
         break;
       }
-      shapes[count] = *shape;
-      cells += shape->cells;
+      cells += shape.cells;
       latest = std::max(latest, message.envelope.timestamp.value_or(now));
       ++count;
     }
-    if (count == 0) return sent != 0 ? Result<std::size_t>(sent) : pass(bad);
-    Claimed claimed;
-    const nanoseconds left = timeout <= nanoseconds::zero() ? timeout
-                             : timeout == kForever          ? kForever
-                                                            : nanoseconds(deadline.left());
-    if (auto done = claim(shapes[0].partition, cells, count, latest, now, left, claimed); !done)
-      return sent != 0 && (done.error().code() == Errc::full || done.error().code() == Errc::timed_out) ? Result<std::size_t>(sent)
-                                                                                                        : pass(done);
+    if (count == 0 && bad) {
+      if (sent != 0) return sent;
+      return misshapen(messages[0].value.size(), messages[0].envelope);
+    }
     ring::Appender& to = appender(shapes[0].partition);
+    Claimed claimed;
+    if (!claim(to, cells, count, latest, now, claimed)) [[unlikely]] {
+      const nanoseconds left = timeout <= nanoseconds::zero() || timeout == kForever ? timeout : nanoseconds(deadline.left());
+      if (auto done = claim_slowly(shapes[0].partition, cells, count, latest, left, claimed); !done) {
+        if (sent != 0 && (done.error().code() == Errc::full || done.error().code() == Errc::timed_out)) return sent;
+        return pass(done);
+      }
+    }
     std::uint64_t position = claimed.position;
     std::uint64_t first_cells = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const Message& message = messages[sent + i];
-      const bool last = i + 1 == count;
       // Padding, if there is any, belongs to the last.
-      const std::uint64_t extent = last ? claimed.position + claimed.cells - position : shapes[i].cells;
-      std::byte* room =
-          write_front(to.ring().at(position), shapes[i].lengths, message.envelope, message.envelope.timestamp.value_or(now));
+      const std::uint64_t extent = i + 1 == count ? claimed.position + claimed.cells - position : shapes[i].cells;
+      const Timestamp timestamp = message.envelope.timestamp.value_or(now);
+      std::byte* room = write_front(to.ring().at(position), shapes[i].lengths, message.envelope, timestamp);
       if (!message.value.empty()) platform::copy(room, message.value.data(), message.value.size());
-      if (i == 0)
+      if (i == 0) {
         first_cells = extent;
-      else
+      } else {
         to.mark_inner(position, claimed.offset + i, extent);
+      }
       position += extent;
     }
     to.commit_first(claimed.position, first_cells);
+    if (carried) shapes[0] = shapes[count];
     sent += count;
   }
   return sent;

@@ -15,6 +15,7 @@ using std::memory_order_relaxed;
 using std::memory_order_release;
 
 constexpr std::uint64_t kNoCursor = ~0ull;
+constexpr std::uint64_t kAhead = 16;  // cells
 
 struct Slowest {
   std::uint64_t position = kNoCursor;
@@ -66,6 +67,7 @@ bool settle(const Ring& ring, std::uint64_t position, std::uint64_t own, Refusal
 // Over settled records from `position`, until `target` or something open. Sets `refusal` to what it met if that is impossible content.
 std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t target, std::uint64_t end, Refusal& refusal) noexcept {
   while (position < target) {
+    platform::prefetch_for_write(&ring.at(position + kAhead));  // it is about to be written over
     const Mark mark = ring.mark(position);
     if (!ring.valid(mark, position) || mark.state() == State::claimed) break;
     if (!ring.plausible(mark.cells()) || position + mark.cells() > end) {
