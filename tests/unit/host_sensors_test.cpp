@@ -76,8 +76,9 @@ class HostSensorsTest : public testing::Test {
   // Lays a recorded moment over the tree, in place: files that are open show the new contents, as those of
   // the kernel do.
   void apply(const char* moment) {
-    const fs::path data = fs::path(__FILE__).parent_path() / "data" / "host" / moment;
-    fs::copy(data, root_, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    const char* given = std::getenv("ARUS_TEST_DATA");
+    const fs::path data = given != nullptr ? fs::path(given) : fs::path(__FILE__).parent_path() / "data";
+    fs::copy(data / "host" / moment, root_, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
   }
 
   void write(const std::string& path, std::string_view text) {
