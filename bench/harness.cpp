@@ -329,19 +329,19 @@ class Children {
   std::vector<One> all_;
 };
 
-std::string describe(const Children::End& end, const SharedPage& page, const std::vector<Contestant>& contestants) {
-  const SharedPage::Role& role = page.roles[*end.bad_role];
-  std::string text =
-      contestants[role.segment.load()].name + ", role " + std::to_string(*end.bad_role) + ", " + to_string(role.step.load()) + ": ";
+std::string describe(const Children::End& end, const SharedPage& page, const std::vector<Contestant>& contestants,
+                     std::size_t roles) {
+  const SharedPage::Role& bad = page.roles[*end.bad_role];
+  std::string text = contestants[bad.segment.load()].name;
   if (end.hung) {
-    text += "hung and was killed (";
-    for (std::size_t i = 0; i < kMaxRoles; ++i) {
-      if (page.roles[i].step.load() == Step::starting) continue;
-      text += " role " + std::to_string(i) + " was " + to_string(page.roles[i].step.load());
+    text += ": hung and was killed";
+    for (std::size_t role = 0; role < roles; ++role) {
+      text += (role == 0 ? "; role " : ", role ") + std::to_string(role) + " was " + to_string(page.roles[role].step.load());
     }
-    return text + " )";
+    return text;
   }
-  if (role.error[0] != '\0') return text + role.error.data();
+  text += ", role " + std::to_string(*end.bad_role) + ", " + to_string(bad.step.load()) + ": ";
+  if (bad.error[0] != '\0') return text + bad.error.data();
   return text + (WIFSIGNALED(end.status) ? "killed by signal " + std::to_string(WTERMSIG(end.status))
                                          : "ended with status " + std::to_string(WEXITSTATUS(end.status)));
 }
@@ -382,7 +382,7 @@ RunOutcome run(const std::vector<Contestant>& contestants, const RunConfig& conf
       children.start([&] { child_main(Child(*page, role, segments, config), (*page).roles[role], parent); });
     }
     const Children::End end = children.wait(config.timeout_ns);
-    if (end.bad_role) throw Failure(describe(end, *page, contestants));
+    if (end.bad_role) throw Failure(describe(end, *page, contestants, roles));
   }
 
   outcome.probes_ns.assign((*page).probes_ns.begin(), (*page).probes_ns.begin() + static_cast<int>(segments.size()) + 1);

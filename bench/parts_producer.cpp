@@ -1,0 +1,90 @@
+// Appending to a topic that nobody reads: the cost of the producer's side alone.
+#include <cstring>
+
+#include "parts.h"
+
+namespace bench {
+namespace {
+
+void send_to(benchmark::State& state, arus::TopicConfig config) {
+  const auto bytes = static_cast<std::size_t>(state.range(0));
+  config.partition_bytes = room_for(bytes).partition_bytes;
+  OneTopic one(config);
+  arus::Producer producer = one.topic.producer().value();
+  const std::vector<std::byte> value(bytes);
+  for (auto _ : state) producer.send(value).value();
+  count(state, state.iterations(), state.range(0));
+}
+
+void send(benchmark::State& state) { send_to(state, {}); }
+BENCHMARK(send)->Apply(sizes);
+
+void send_single_producer(benchmark::State& state) { send_to(state, {.producers = arus::Producers::single}); }
+BENCHMARK(send_single_producer)->Apply(sizes);
+
+// The record is filled in place, by a copy from elsewhere.
+void loan_commit(benchmark::State& state) {
+  const auto bytes = static_cast<std::size_t>(state.range(0));
+  OneTopic one(room_for(bytes));
+  arus::Producer producer = one.topic.producer().value();
+  const std::vector<std::byte> value(bytes);
+  for (auto _ : state) {
+    arus::Loan loan = producer.loan(bytes).value();
+    std::memcpy(loan.data().data(), value.data(), bytes);
+    loan.commit().value();
+  }
+  count(state, state.iterations(), state.range(0));
+}
+BENCHMARK(loan_commit)->Apply(sizes);
+
+// The protocol alone: nothing is written into the record.
+void loan_commit_unfilled(benchmark::State& state) {
+  const auto bytes = static_cast<std::size_t>(state.range(0));
+  OneTopic one(room_for(bytes));
+  arus::Producer producer = one.topic.producer().value();
+  for (auto _ : state) producer.loan(bytes).value().commit().value();
+  count(state, state.iterations(), state.range(0));
+}
+BENCHMARK(loan_commit_unfilled)->Arg(64)->Arg(64 << 10)->ArgName("bytes");
+
+void send_many_32(benchmark::State& state) {
+  const auto bytes = static_cast<std::size_t>(state.range(0));
+  constexpr std::size_t kBatch = 32;
+  OneTopic one(room_for(bytes));
+  arus::Producer producer = one.topic.producer().value();
+  const std::vector<std::byte> value(bytes);
+  const std::vector<arus::Message> batch(kBatch, arus::Message{.value = value});
+  std::int64_t sent = 0;
+  for (auto _ : state) sent += static_cast<std::int64_t>(producer.send_many(batch).value());
+  if (sent != state.iterations() * static_cast<std::int64_t>(kBatch)) state.SkipWithError("a batch was not sent whole");
+  count(state, sent, state.range(0));
+}
+BENCHMARK(send_many_32)->Arg(16)->Arg(64)->Arg(256)->Arg(1 << 10)->ArgName("bytes");
+
+// With a key of 16 bytes, over so many partitions.
+void send_keyed(benchmark::State& state) {
+  OneTopic one({.partitions = static_cast<std::uint32_t>(state.range(0)), .partition_bytes = 1 << 20});
+  arus::Producer producer = one.topic.producer().value();
+  const std::vector<std::byte> value(64);
+  std::string key = "sensor-000000000";
+  for (auto _ : state) {
+    key.back() = static_cast<char>('0' + (key.back() - '0' + 1) % 10);
+    producer.send(value, {.key = arus::bytes(key)}).value();
+  }
+  count(state, state.iterations(), 64);
+}
+BENCHMARK(send_keyed)->Arg(1)->Arg(4)->Arg(16)->ArgName("partitions");
+
+void key_placement(benchmark::State& state) {
+  const std::vector<std::byte> key(static_cast<std::size_t>(state.range(0)), std::byte{'k'});
+  for (auto _ : state) {
+    arus::Bytes bytes = key;
+    benchmark::DoNotOptimize(bytes);
+    benchmark::DoNotOptimize(arus::partition_of(bytes, 16));
+  }
+  count(state, state.iterations(), state.range(0));
+}
+BENCHMARK(key_placement)->Arg(4)->Arg(16)->Arg(64)->Arg(256)->ArgName("key_bytes");
+
+}  // namespace
+}  // namespace bench
