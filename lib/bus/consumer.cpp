@@ -325,6 +325,8 @@ Result<void> ConsumerState::look_after_all() {
     if (!reader.paused) reader.look_after();
   if (const std::int64_t now = platform::boot_time(); now >= gone_look_at_) {
     gone_look_at_ = now + kIdleSleep;
+    for (const Subscription& subscription : subscriptions_)
+      if (auto there = subscription.topic->check(); !there) return there;
     return bus_->check();
   }
   return {};

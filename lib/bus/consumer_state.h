@@ -72,7 +72,7 @@ class ConsumerState {
   std::unique_ptr<platform::Bell> bell_;  // null where this process may not have one
   std::atomic<bool> woken_{false};
   std::uint32_t pauses_ = 1;       // after an empty look, see Wait::coalesce
-  std::int64_t gone_look_at_ = 0;  // boot clock: when to ask next whether the bus is still there
+  std::int64_t gone_look_at_ = 0;  // boot clock: when to ask next whether bus and topics are still there
 };
 
 }  // namespace arus::detail

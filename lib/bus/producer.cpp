@@ -93,6 +93,12 @@ void ProducerState::retire(std::unique_ptr<ProducerState> state) noexcept {
   static_cast<void>(state.release());  // abort() or commit() of the last loan deletes it
 }
 
+Result<void> ProducerState::look_for_topic(std::int64_t now) {
+  auto there = topic_->check();
+  if (there) looked_at_ = now;  // else the next call finds the same
+  return there;
+}
+
 tl::unexpected<Error> ProducerState::gone() const { return fail(Errc::deleted, "topic '{}' was deleted", topic_->name()); }
 
 inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) noexcept {
@@ -175,7 +181,7 @@ Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t 
     if (deadline.passed())
       return fail(Errc::timed_out, "waited {} ms: {}", timeout.count() / 1'000'000, topic_->describe(to.refusal(), partition));
     if (config_.wait.mode == Wait::Mode::spin || !spin_until.passed()) continue;
-    if (auto good = topic_->bus().check(); !good) return good;
+    if (auto there = topic_->check(); !there) return there;
     if (!bell_) {
       auto taken = platform::Bell::take(topic_->bus_directory().bells(), incarnation_);
       if (!taken) return pass(taken);
@@ -195,6 +201,8 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
   if (!this->shape(value.size(), value.data() == nullptr, envelope, shape)) [[unlikely]]
     return misshapen(value.size(), envelope);
   const std::int64_t now = stamper_.now();
+  if (time_to_look(now)) [[unlikely]]
+    if (auto there = look_for_topic(now); !there) return pass(there);
   const Timestamp timestamp = envelope.timestamp.value_or(now);
   ring::Appender& to = appender(shape.partition);
   Claimed claimed;
@@ -211,6 +219,8 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
   Shape shape;
   if (!this->shape(size, false, envelope, shape)) return misshapen(size, envelope);
   const std::int64_t now = stamper_.now();
+  if (time_to_look(now)) [[unlikely]]
+    if (auto there = look_for_topic(now); !there) return pass(there);
   const Timestamp timestamp = envelope.timestamp.value_or(now);
   if (free_loans_ == nullptr) {  // before the claim: allocating may throw
     loans_.push_back(std::make_unique<LoanState>());
@@ -275,6 +285,8 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
   std::size_t sent = 0;
   while (sent < messages.size()) {
     const std::int64_t now = stamper_.now();
+    if (time_to_look(now)) [[unlikely]]
+      if (auto there = look_for_topic(now); !there) return sent != 0 ? Result<std::size_t>(sent) : pass(there);
     std::size_t count = 0;
     std::uint64_t cells = 0;
     Timestamp latest = 0;

@@ -50,6 +50,12 @@ class ProducerState {
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
   [[nodiscard]] bool ours() const noexcept { return platform::same_process(generation_); }
+  // Once a second: whether the topic's files are still there. A deletion through the API marks the partitions; an `rm -r` does not.
+  // (Unsigned: also when the clock was set back.)
+  [[nodiscard]] bool time_to_look(std::int64_t now) const noexcept {
+    return static_cast<std::uint64_t>(now - looked_at_) >= 1'000'000'000;
+  }
+  [[gnu::noinline]] Result<void> look_for_topic(std::int64_t now);
   // The hot path hands its intermediate values on in registers: as Results they went through memory in pieces, and the loads that
   // could not be forwarded from the stores took half the time of a send. False: misshapen() says why.
   [[gnu::always_inline]] bool shape(std::size_t value_size, bool null_value, const Envelope& envelope, Shape& shape) noexcept;
@@ -80,6 +86,7 @@ class ProducerState {
   std::uint32_t record_size_;
   std::size_t max_bytes_ = 0;
   platform::Stamper stamper_;
+  std::int64_t looked_at_ = 0;  // when look_for_topic() was called, by the stamper's clock
   std::shared_ptr<const group::GroupTable> groups_;
   std::vector<OpenPartition> open_;
   std::vector<ring::Appender> appenders_;

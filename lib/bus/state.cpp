@@ -1,5 +1,6 @@
 #include "bus/state.h"
 
+#include "group/renewal.h"
 #include "platform/error.h"
 #include "ring/claim.h"
 
@@ -30,12 +31,12 @@ Result<std::shared_ptr<TopicState>> TopicState::open(std::shared_ptr<BusState> b
   }
   if (!identity) return pass(identity);
   topic->identity_ = std::move(*identity);
-  if (bus->directory().bells()) {
-    auto waits = log::Waits::open(log::waits_path(topic->directory_), topic->identity_.config.partitions, bus->directory().bells());
-    if (waits)
-      topic->waits_ = std::move(*waits);
-    else if (waits.error().code() != Errc::permission_denied)
-      return pass(waits);
+  if (const auto& bells = bus->directory().bells()) {
+    const auto renewed = group::renew_if_stale(topic->directory_, topic->identity_, bells->count());
+    if (!renewed && renewed.error().code() != Errc::permission_denied) return pass(renewed);
+    auto waits = log::Waits::open(log::waits_path(topic->directory_), topic->config().partitions, bells);
+    if (waits) topic->waits_ = std::move(*waits);
+    if (!waits && waits.error().code() != Errc::permission_denied) return pass(waits);
   }
   topic->bus_ = std::move(bus);
   return topic;
@@ -57,7 +58,8 @@ Result<std::shared_ptr<const group::GroupTable>> TopicState::groups(Access acces
 Result<OpenPartition> TopicState::partition(std::uint32_t number, Access access) const {
   if (number >= config().partitions)
     return fail(Errc::invalid_argument, "topic '{}' has partitions 0 to {}, not {}", name_, config().partitions - 1, number);
-  auto partition = log::Partition::open(log::partition_path(directory_, number), access, identity_.id, number);
+  const std::string path = log::partition_path(directory_, number);
+  auto partition = log::Partition::open(path, access, identity_.id, number);
   if (!partition && partition.error().code() == Errc::not_found) {
     if (auto good = check(); !good) return pass(good);
     return fail(Errc::corrupt, "topic '{}' has lost its partition {} ({}); delete it", name_, number, partition.error().message());

@@ -121,6 +121,18 @@ void GroupTable::release(std::uint32_t group, std::uint64_t incarnation) const n
   entry(group).owner.compare_exchange_strong(incarnation, platform::kNoIncarnation, memory_order_acq_rel);
 }
 
+std::uint64_t GroupTable::forget_positions(std::uint32_t partition) const noexcept {
+  std::uint64_t largest = 0;
+  for (std::uint32_t i = 0; i < groups_; ++i) {
+    Cursor& cursor = cursors(partition)[i];
+    const std::uint64_t state = cursor.state.load(memory_order_acquire);
+    if (ring::cursor_status(state) == CursorStatus::free) continue;
+    cursor.state.store(ring::cursor_state((state >> 8) + 1, CursorStatus::evicted), memory_order_release);
+    largest = std::max(largest, cursor.committed.load(memory_order_relaxed));
+  }
+  return largest;
+}
+
 Resumption take_cursor(const ring::Ring& ring, Cursor& cursor, std::uint64_t incarnation, std::int64_t grace_ns) noexcept {
   // Owner first, then the generation: see evict_if_abandoned in ring/room.cpp.
   cursor.owner.store(incarnation, memory_order_release);

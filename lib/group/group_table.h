@@ -35,6 +35,8 @@ class GroupTable {
   // Takes the group of that name, made if need be. Errors: `in_use` while its reader lives, `limit_reached`, `invalid_argument` (name).
   Result<std::uint32_t> take(const std::string& name, std::uint64_t incarnation, const platform::Leases& leases) const;
   void release(std::uint32_t group, std::uint64_t incarnation) const noexcept;
+  // The ring of a partition is being replaced: no cursor holds any more. Returns the largest committed offset.
+  std::uint64_t forget_positions(std::uint32_t partition) const noexcept;
 
  private:
   struct Header;

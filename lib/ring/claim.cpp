@@ -90,7 +90,7 @@ bool Appender::refuse_imitation(std::uint64_t position) noexcept {
 // Whoever comes by repairs: an observer that may only read cannot, so producers look now and then whether another's claim has been
 // open since the last look. Nothing to do, and no foreign cache line touched, while this is the only one that appends.
 void Appender::look_after_others(std::int64_t now) noexcept {
-  look_at_ = now + kLookEvery;
+  looked_at_ = now;
   if (!saw_others_) return;
   saw_others_ = false;
   const std::uint64_t low = ring_.low();

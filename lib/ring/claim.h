@@ -84,8 +84,8 @@ class Appender {
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
  private:
-  static constexpr std::uint64_t kMostPadding = 2;       // most_cells() leaves so much below C/2
-  static constexpr std::int64_t kLookEvery = 1'000'000;  // ns
+  static constexpr std::uint64_t kMostPadding = 2;        // most_cells() leaves so much below C/2
+  static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id) : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count) {}
 
@@ -106,7 +106,7 @@ class Appender {
   bool saw_others_ = true;  // since the last look; true at first: somebody may have died before
   std::uint64_t limit_ = 0;
   std::int64_t largest_timestamp_ = 0;
-  std::int64_t look_at_ = 0;
+  std::int64_t looked_at_ = 0;
   Refusal refusal_;
   std::vector<std::uint64_t> open_before_;  // per slot: a claim that was open at the last look; 0: none
 };
