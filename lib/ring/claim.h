@@ -115,7 +115,7 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
                             Claimed& claimed) noexcept {
   Tail& tail = ring_.header->tail;
   const std::uint64_t wanted = cells;
-  if (now >= look_at_) [[unlikely]]
+  if (static_cast<std::uint64_t>(now - looked_at_) >= kLookEvery) [[unlikely]]  // also when the clock was set back
     look_after_others(now);
   for (;;) {
     // C1
