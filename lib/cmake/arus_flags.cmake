@@ -18,11 +18,12 @@ endif()
 
 if(ARUS_DEVELOPER_MODE)
   add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
-  find_program(ARUS_CCACHE ccache)
-  mark_as_advanced(ARUS_CCACHE)
-  if(ARUS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    set(CMAKE_CXX_COMPILER_LAUNCHER "${ARUS_CCACHE}")
-  endif()
+endif()
+
+find_program(ARUS_CCACHE ccache)
+mark_as_advanced(ARUS_CCACHE)
+if(PROJECT_IS_TOP_LEVEL AND ARUS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${ARUS_CCACHE}")
 endif()
 
 if(ARUS_SANITIZE)
