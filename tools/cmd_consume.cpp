@@ -42,6 +42,7 @@ struct Options {
   Wait wait{};
   bool statistics = false;
   std::string field = "v";
+  std::string summary;                  // a file
   std::chrono::nanoseconds interval{};  // of the statistics; zero: by what stdout is
 };
 
@@ -107,7 +108,8 @@ class JsonSink : public Sink {
 
 class StatisticsSink : public Sink {
  public:
-  StatisticsSink(const Options& options, bool json) : statistics_(options.field), view_(interval_of(options)), json_(json) {}
+  StatisticsSink(const Options& options, bool json)
+      : statistics_(options.field), view_(interval_of(options)), summary_path_(options.summary), json_(json) {}
   void add(const Record& record) override { statistics_.add(record); }
   void add(const Gap& gap) override { statistics_.add(gap); }
   void flush() override {
@@ -115,11 +117,10 @@ class StatisticsSink : public Sink {
   }
   [[nodiscard]] std::optional<Clock::time_point> due() const override { return json_ ? std::nullopt : std::optional(view_.next()); }
   void finish() override {
-    if (json_) {
-      emit("{}\n", dump(statistics_.summary(Clock::now())));
-    } else {
-      view_.show(statistics_, true);
-    }
+    const std::string summary = dump(statistics_.summary(Clock::now())) + "\n";
+    if (!json_) view_.show(statistics_, true);
+    if (json_) emit("{}", summary);
+    if (!summary_path_.empty()) write_file(summary_path_, summary);
   }
 
  private:
@@ -129,6 +130,7 @@ class StatisticsSink : public Sink {
   }
   Statistics statistics_;
   StatisticsView view_;
+  std::string summary_path_;
   bool json_;
 };
 
@@ -344,6 +346,9 @@ void add_consume_command(CLI::App& app, Command& command) {
              [options](const std::string& text) {
                options->interval = std::max(parse_duration(text, "--interval"), std::chrono::nanoseconds(50ms));
              })
+      ->needs(statistics);
+  consume->add_option("--summary", options->summary, "With --stats: also write the JSON to this file at the end")
+      ->type_name("FILE")
       ->needs(statistics);
   consume->callback([&command, options] { command.run = [&command, options] { return Consumption(command, *options).run(); }; });
 }

@@ -143,53 +143,58 @@ ExitCode create(const Command& command, const Options& options) {
   return ExitCode::ok;
 }
 
-ExitCode list(const Command& command) {
-  Bus bus = open_bus(command);
-  using enum Table::Align;
-  Table table({{"TOPIC", left}, {"PARTITIONS"}, {"RECORDS"}, {"USED"}, {"RESERVED"}, {"READERS"}, {"GROUPS"}});
-  Json json{{"bus", bus.directory()}, {"topics", Json::array()}};
+// Describes each topic; what cannot be read is reported and does not hide the others.
+template <class Show>
+ExitCode for_each(Bus& bus, const std::vector<std::string>& names, Json& json, Show show) {
   ExitCode worst = ExitCode::ok;
-  for (const auto& name : must(bus.topics())) {
-    const auto info = bus.topic(name).and_then([](const Topic& topic) { return topic.describe(); });
-    if (!info) {
-      if (info.error().code() == Errc::not_found || info.error().code() == Errc::deleted) continue;  // just now
-      worst = exit_code_of(info.error().code());
-      warn(fmt::format("{}: {}", name, info.error().message()));
-      table.add({name, "-", "-", "-", "-", "-", "-"});
-      json["topics"].push_back(
-          {{"name", name}, {"error", {{"code", to_string(info.error().code())}, {"message", info.error().message()}}}});
-      continue;
+  json = {{"bus", bus.directory()}, {"topics", Json::array()}};
+  for (const auto& name : names) {
+    try {
+      const TopicInfo info = must(open_topic(bus, name).describe());
+      json["topics"].push_back(to_json(info));
+      show(info);
+    } catch (const Failure& failure) {
+      worst = failure.exit_code();
+      warn(fmt::format("topic {}: {}", name, failure.message()));
+      json["topics"].push_back({{"name", name}, {"error", {{"code", failure.code()}, {"message", failure.message()}}}});
     }
-    json["topics"].push_back(to_json(*info));
-    table.add({name, std::to_string(info->config.partitions), std::to_string(sum(info->partitions, records_in)),
-               human_bytes(sum(info->partitions, [](const auto& p) { return p.bytes_used; })), human_bytes(info->bytes_reserved),
-               std::to_string(info->readers), std::to_string(info->groups.size())});
-  }
-  if (command.json) {
-    emit("{}\n", dump(json));
-  } else if (!table.empty()) {
-    emit("{}", table.text());
-  } else {
-    warn(fmt::format("no topics on {}; create one: arus topic create NAME", bus.directory()));
   }
   return worst;
 }
 
+ExitCode list(const Command& command) {
+  Bus bus = open_bus(command);
+  using enum Table::Align;
+  Table table({{"TOPIC", left}, {"PARTITIONS"}, {"RECORDS"}, {"USED"}, {"RESERVED"}, {"READERS"}, {"GROUPS"}});
+  Json json;
+  const auto names = must(bus.topics());
+  const ExitCode result = for_each(bus, names, json, [&](const TopicInfo& info) {
+    table.add({info.name, std::to_string(info.config.partitions), std::to_string(sum(info.partitions, records_in)),
+               human_bytes(sum(info.partitions, [](const auto& p) { return p.bytes_used; })), human_bytes(info.bytes_reserved),
+               std::to_string(info.readers), std::to_string(info.groups.size())});
+  });
+  if (command.json) {
+    emit("{}\n", dump(json));
+  } else if (!table.empty()) {
+    emit("{}", table.text());
+  } else if (names.empty()) {
+    warn(fmt::format("no topics on {}; create one: arus topic create NAME", bus.directory()));
+  }
+  return result;
+}
+
 ExitCode describe(const Command& command, const Options& options) {
   Bus bus = open_bus(command);
-  Json json{{"bus", bus.directory()}, {"topics", Json::array()}};
+  Json json;
   std::vector<std::string> texts;
-  for (const auto& name : options.names.empty() ? must(bus.topics()) : options.names) {
-    const TopicInfo info = must(open_topic(bus, name).describe());
-    json["topics"].push_back(to_json(info));
-    texts.push_back(to_text(info));
-  }
+  const ExitCode result = for_each(bus, options.names.empty() ? must(bus.topics()) : options.names, json,
+                                   [&](const TopicInfo& info) { texts.push_back(to_text(info)); });
   if (command.json) {
     emit("{}\n", dump(json));
   } else {
     emit("{}", fmt::join(texts, "\n"));
   }
-  return ExitCode::ok;
+  return result;
 }
 
 ExitCode remove(const Command& command, const Options& options) {
@@ -222,7 +227,8 @@ constexpr const char* kDescribeDetails = R"(Examples:
 JSON: {"bus":DIR,"topics":[TOPIC...]}, each TOPIC with its settings under their names, and
   max_record_bytes, bytes_reserved, bytes_used, records, readers,
   state:  [{partition,start_offset,end_offset,bytes_used,producers,oldest (ns since 1970)}]
-  groups: [{name,alive,evicted,committed:[offset per partition],lag:[...]}])";
+  groups: [{name,alive,evicted,committed:[offset per partition],lag:[...]}]
+  or {"name","error":{"code","message"}} for one that cannot be read)";
 
 }  // namespace
 
@@ -241,8 +247,7 @@ void add_topic_command(CLI::App& app, Command& command) {
   runs(creating, create);
 
   CLI::App* listing = add_subcommand(*topic, "list", "List the topics of the bus",
-                                     R"(JSON: {"bus":DIR,"topics":[TOPIC...]}, TOPIC as in `arus topic describe`, or
-{"name","error":{"code","message"}} for one that cannot be read.)");
+                                     R"(JSON: {"bus":DIR,"topics":[TOPIC...]}, TOPIC as in `arus topic describe`)");
   runs(listing, [](const Command& c, const Options&) { return list(c); });
 
   CLI::App* describing = add_subcommand(*topic, "describe", "Show configuration, content and groups of topics", kDescribeDetails);

@@ -50,6 +50,20 @@ std::string nearest(std::string_view name, const std::vector<std::string>& names
 
 }  // namespace
 
+std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
+  std::string text;
+  if (option->get_type_size() != 0 && !option->get_positional()) text = " " + option->get_type_name();
+  const std::string preset = option->get_default_str();
+  if (!preset.empty() && preset != "[]" && preset != "{}") text += "=" + preset;
+  return text;
+}
+
+std::string HelpFormatter::make_footer(const CLI::App* app) const {
+  std::string text = CLI::Formatter::make_footer(app);
+  if (app->get_parent() != nullptr) text += "\nEverywhere: --bus DIR, --json; see arus --help\n";
+  return text;
+}
+
 CLI::App* add_subcommand(CLI::App& parent, const std::string& name, const std::string& description, const std::string& details) {
   CLI::App* app = parent.add_subcommand(name, description);
   app->fallthrough();  // --bus and --json may stand anywhere
@@ -61,9 +75,7 @@ Bus open_bus(const Command& command) {
   auto bus = Bus::open(command.bus);
   if (bus) return *std::move(bus);
   if (bus.error().code() != Errc::not_found) throw Failure(bus.error());
-  throw Failure(bus.error(), fmt::format("{}; `arus topic create` makes the bus with its first topic, and --bus DIR or ARUS_DIR "
-                                         "choose another directory",
-                                         bus.error().message()));
+  throw Failure(bus.error(), fmt::format("{}; --bus DIR or ARUS_DIR choose another directory", bus.error().message()));
 }
 
 Bus open_or_create_bus(const Command& command) { return must(Bus::open_or_create({.directory = command.bus})); }

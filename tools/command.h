@@ -33,6 +33,13 @@ void add_consume_command(CLI::App& app, Command& command);
 void add_ingest_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
 
+// Help without what goes without saying: which options exclude each other is said by the error.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override;
+  std::string make_footer(const CLI::App* app) const override;
+};
+
 // A subcommand with its help. `details` follow the list of options: examples, formats, the shape of its JSON.
 CLI::App* add_subcommand(CLI::App& parent, const std::string& name, const std::string& description, const std::string& details);
 

@@ -53,9 +53,9 @@ inline Failure usage_error(std::string message) { return {ExitCode::usage, to_st
 
 // The value, or a Failure.
 template <class T>
-T must(Result<T> result) {
+T must(tl::expected<T, Error> result) {
   if (!result) throw Failure(result.error());
-  if constexpr (!std::is_void_v<T>) return std::move(*result);
+  return *std::move(result);
 }
 
 // Whoever read our output is gone. Not a failure: the command ends quietly.

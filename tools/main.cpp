@@ -1,6 +1,7 @@
 // The `arus` command: reads the command line, runs one subcommand, and turns every failure into a message and an exit code.
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <string>
 
 #include "command.h"
@@ -62,7 +63,7 @@ int run(int argc, char** argv) {
   app.footer(kDetails);
   app.set_version_flag("--version", "arus " ARUS_VERSION);
   app.set_help_flag("-h,--help", "Explain this command and exit");
-  app.option_defaults()->always_capture_default();
+  app.formatter(std::make_shared<HelpFormatter>());  // of all subcommands, too
   app.add_option("--bus", command.bus, "Directory of the bus")->envname("ARUS_DIR")->type_name("DIR");
   app.add_flag("--json", command.json, "Results as JSON");
   app.require_subcommand(1);
@@ -72,6 +73,11 @@ int run(int argc, char** argv) {
   add_ingest_command(app, command);
   add_bench_command(app, command);
   add_bus_command(app, command);
+
+  if (argc == 1) {
+    emit("{}", app.help());
+    return static_cast<int>(ExitCode::usage);
+  }
 
   try {
     app.parse(argc, argv);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "errors.h"
 #include "text.h"
@@ -62,6 +63,13 @@ void Output::flush() {
     }
   }
   buffer_.clear();
+}
+
+void write_file(const std::string& path, std::string_view text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
+  if (!file) throw Failure(ExitCode::failed, "system", fmt::format("cannot write {}: {}", path, std::strerror(errno)));
 }
 
 Progress::Progress(bool wanted)

@@ -51,6 +51,9 @@ void emit(fmt::format_string<Args...> format, Args&&... args) {
   output.flush();
 }
 
+// Creates or replaces a file. Throws a Failure.
+void write_file(const std::string& path, std::string_view text);
+
 // One line on stderr that is rewritten in place: shown on a terminal only, from the third second on.
 class Progress {
  public:
