@@ -39,7 +39,7 @@ struct TopicInfo {
   std::string name;
   TopicConfig config;
   std::uint64_t max_record_bytes;  // key, headers and value of the largest record
-  std::uint64_t bytes_reserved;    // of all its files
+  std::uint64_t bytes_reserved;    // of its partitions' files
   std::vector<PartitionInfo> partitions;
   std::vector<GroupInfo> groups;
   std::uint32_t readers;  // live consumers that made themselves known (an observer without write permission cannot)

@@ -158,8 +158,7 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
     if (found == Found::corrupt) return corrupt("an impossible record");
     break;
   }
-  const auto after = buffer.mark();
-  return after.records != before.records || after.gaps != before.gaps;
+  return buffer.mark() != before;
 }
 
 Result<bool> PartitionReader::take(RecordBuffer& buffer) {

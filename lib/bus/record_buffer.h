@@ -32,10 +32,17 @@ class RecordBuffer {
   struct Mark {
     std::size_t records;
     std::size_t gaps;
+    std::size_t chunk;
+    std::size_t used;
+    std::size_t copied;
+    bool operator==(const Mark&) const = default;
   };
-  [[nodiscard]] Mark mark() const noexcept { return {count_, gaps_.size()}; }
+  [[nodiscard]] Mark mark() const noexcept { return {count_, gaps_.size(), chunk_, used_, copied_}; }
   void rewind(Mark mark) noexcept {
     count_ = mark.records;
+    chunk_ = mark.chunk;
+    used_ = mark.used;
+    copied_ = mark.copied;
     gaps_.erase(gaps_.begin() + static_cast<std::ptrdiff_t>(mark.gaps), gaps_.end());
   }
 

@@ -151,7 +151,9 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
       continue;
     }
     ARUS_KILL_POINT("C5");
-    // C6, C7: before any payload byte
+    // C6, C7: before any payload byte. The fence: a lossy reader that sees anything of this claim must see the `low` that made room
+    // for it (pairs with the fence in still_there).
+    platform::fence_release();
     const std::uint32_t previous = owner_of(a);
     ring_.at(p).h1.store(chain_word(b, previous), std::memory_order_relaxed);
     ARUS_KILL_POINT("C6");

@@ -64,6 +64,13 @@ bool settle(const Ring& ring, std::uint64_t position, std::uint64_t own, Refusal
   return false;
 }
 
+// Whether a claim starts at this cursor and is not settled. A cursor stands at the start of a claim, or at a record inside a settled one.
+bool is_open(const Ring& ring, std::uint64_t cursor) noexcept {
+  if (cursor < ring.low() || cursor >= ring.tail()) return false;
+  const Mark mark = ring.mark(cursor);
+  return !ring.valid(mark, cursor) || mark.state() == State::claimed;
+}
+
 // Over settled records from `position`, until `target` or something open. Sets `refusal` to what it met if that is impossible content.
 std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t target, std::uint64_t end, Refusal& refusal) noexcept {
   while (position < target) {
@@ -139,6 +146,8 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
     const Slowest slowest = slowest_cursor(ring);
     if (slowest.position < least) {  // also one that died while it joined, below low
       if (evict_if_abandoned(ring, ring.cursors[slowest.group])) continue;
+      // A group that has read all it could waits for the claim at its cursor, as we do: that is what to repair, or to name.
+      if (is_open(ring, slowest.position) && !settle(ring, slowest.position, own, refusal)) return 0;
       refusal = {.why = Refusal::Why::group,
                  .index = slowest.group,
                  .incarnation = ring.cursors[slowest.group].owner.load(memory_order_relaxed),

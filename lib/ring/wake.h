@@ -39,10 +39,6 @@ class WaitSet {
     words_[0].fetch_or(1ull << bell / 64, std::memory_order_acq_rel);
     platform::fence_full();
   }
-  void disarm(std::uint32_t bell) const noexcept {
-    words_[1 + bell / 64].fetch_and(~(1ull << bell % 64), std::memory_order_acq_rel);
-  }
-
   // The waker's K2 to K6, after its change.
   void wake() const noexcept {
     if (words_ == nullptr) return;
