@@ -40,9 +40,10 @@ Result<PartitionReader> PartitionReader::join(std::shared_ptr<TopicState> topic,
   const auto resumption =
       group::take_cursor(reader.ring_, *reader.cursor_, reader.topic_->bus_directory().incarnation(), reader.grace_ns_);
   reader.begin_at(resumption);
-  if (resumption.from == group::Resumption::From::start)
+  if (resumption.from == group::Resumption::From::start) {
     if (auto begun = reader.begin(config.start); !begun) return pass(begun);
-  reader.cursor_->committed.store(reader.next_offset(), memory_order_release);
+    group::begin_committed(*reader.cursor_, reader.next_offset());
+  }
   return reader;
 }
 
@@ -80,7 +81,7 @@ Result<void> PartitionReader::seek(Start to) {
     position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
   }
   if (auto begun = begin(to); !begun) return begun;
-  if (!lossy()) cursor_->committed.store(next_offset(), memory_order_release);
+  if (!lossy()) group::begin_committed(*cursor_, next_offset());
   return {};
 }
 

@@ -133,6 +133,21 @@ std::uint64_t GroupTable::forget_positions(std::uint32_t partition) const noexce
   return largest;
 }
 
+namespace {
+
+// Cursor::rejoined. A reader that joins puts the cursor somewhere that the committed offset knows nothing of; until it has settled
+// something there, a successor must not take the two for one place: it would call `uncommitted` what was lost.
+constexpr std::uint64_t kFresh = 1ull << 63;                    // the group has never settled anything; else it was evicted
+constexpr std::uint64_t kSomewhere = ring::kMostPositions - 1;  // joining
+
+// Whether the group's first reader died before it had stored where it begins, or one after an eviction before it had settled anything.
+bool is_apart(std::uint64_t rejoined, std::uint64_t position) noexcept {
+  const std::uint64_t at = rejoined & (ring::kMostPositions - 1);
+  return rejoined != 0 && (at == kSomewhere || at == position);
+}
+
+}  // namespace
+
 Resumption take_cursor(const ring::Ring& ring, Cursor& cursor, std::uint64_t incarnation, std::int64_t grace_ns) noexcept {
   // Owner first, then the generation: see evict_if_abandoned in ring/room.cpp.
   cursor.owner.store(incarnation, memory_order_release);
@@ -142,19 +157,29 @@ Resumption take_cursor(const ring::Ring& ring, Cursor& cursor, std::uint64_t inc
   std::uint64_t state = cursor.state.load(memory_order_acquire);
   const std::uint64_t mine = ring::cursor_state((state >> 8) + 1, CursorStatus::active);
   const std::uint64_t committed = cursor.committed.load(memory_order_relaxed);
-  if (ring::cursor_status(state) == CursorStatus::active) {
-    const std::uint64_t position = cursor.position.load(memory_order_relaxed);
-    // Below low it is one whose reader died while it joined.
-    if (position >= ring.low() && position <= ring.tail() &&
-        cursor.state.compare_exchange_strong(state, mine, memory_order_acq_rel)) {
-      ARUS_KILL_POINT("G-taken");
-      return {Resumption::From::committed, position, committed, mine};
-    }
+  std::uint64_t position = cursor.position.load(memory_order_relaxed);
+  const std::uint64_t rejoined = cursor.rejoined.load(memory_order_relaxed);
+  const bool apart = is_apart(rejoined, position);
+  const bool fresh = state == 0 || (apart && (rejoined & kFresh) != 0);
+  const auto otherwise = fresh ? Resumption::From::start : Resumption::From::evicted;
+  // Below low it is one whose reader died while it joined.
+  if (ring::cursor_status(state) == CursorStatus::active && position >= ring.low() && position <= ring.tail() &&
+      cursor.state.compare_exchange_strong(state, mine, memory_order_acq_rel)) {
+    ARUS_KILL_POINT("G-taken");
+    return {apart ? otherwise : Resumption::From::committed, position, committed, mine};
   }
-  const bool fresh = state == 0;
-  const std::uint64_t position = ring::join(ring, cursor, mine);
+  const std::uint64_t kind = fresh ? kFresh : 0;
+  cursor.rejoined.store(kind | kSomewhere, memory_order_release);
+  position = ring::join(ring, cursor, mine);
   ARUS_KILL_POINT("G-joined");
-  return {fresh ? Resumption::From::start : Resumption::From::evicted, position, committed, mine};
+  cursor.rejoined.store(kind | position, memory_order_release);
+  return {otherwise, position, committed, mine};
+}
+
+void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
+  cursor.committed.store(offset, memory_order_release);
+  ARUS_KILL_POINT("G-begun");
+  cursor.rejoined.store(0, memory_order_release);
 }
 
 }  // namespace arus::group

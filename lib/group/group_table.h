@@ -63,4 +63,7 @@ struct Resumption {
 };
 Resumption take_cursor(const ring::Ring& ring, ring::Cursor& cursor, std::uint64_t incarnation, std::int64_t grace_ns) noexcept;
 
+// The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
+void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
+
 }  // namespace arus::group

@@ -202,7 +202,8 @@ struct alignas(64) Cursor {
   Word owner;      // incarnation of the reader's process; 0: none
   Word dead_since;  // boot clock, when a producer first saw the owner dead; 0: not seen
   Word grace;       // nanoseconds
-  std::array<Word, 2> reserved;
+  Word rejoined;    // where a reader has joined since its committed offset was stored, see group_table.cpp; 0: it has not
+  Word reserved;
 };
 
 constexpr std::uint64_t cursor_state(std::uint64_t generation, CursorStatus status) noexcept {
@@ -228,5 +229,6 @@ static_assert(sizeof(ProducerSlot) == 64 && offsetof(ProducerSlot, born) == 24);
 static_assert(offsetof(ProducerSlot, incarnation) == 32 && offsetof(ProducerSlot, largest_timestamp) == 40);
 static_assert(sizeof(IndexEntry) == 32 && offsetof(IndexEntry, check) == 24);
 static_assert(sizeof(Cursor) == 64 && offsetof(Cursor, owner) == 24 && offsetof(Cursor, grace) == 40);
+static_assert(offsetof(Cursor, rejoined) == 48);
 
 }  // namespace arus::ring
