@@ -32,6 +32,7 @@ struct RoleResult {
   std::uint64_t received;     // and checked
   std::uint64_t ticks;        // what is to be divided by, by this role's clock
   std::uint64_t involuntary;  // context switches it did not ask for
+  std::uint64_t kept_off_ns;  // time it could have run and did not
   std::uint64_t gap_largest;  // between two checkpoints, ticks
   std::uint64_t gap_sum;
   std::uint64_t gaps;

@@ -27,7 +27,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr std::uint64_t kUnluckyMessage = 1000;
+constexpr std::uint64_t kUnluckyMessage = 10;
 
 enum class Mistake { none, loses, doubles, tears, truncates, stops, dies };
 
@@ -119,13 +119,13 @@ TEST_F(HarnessTest, RunsBothSegmentsAndProbesAroundThem) {
 
 TEST_F(HarnessTest, NoticesALostMessage) {
   EXPECT_THAT(failure_of(mistaken<Mistake::loses>()),
-              HasSubstr("unlucky, role 1, running: message 1001 of sender 0 where 1000 was due"));
+              HasSubstr("unlucky, role 1, running: message 11 of sender 0 where 10 was due"));
 }
 TEST_F(HarnessTest, NoticesADoubledMessage) {
-  EXPECT_THAT(failure_of(mistaken<Mistake::doubles>()), HasSubstr("message 1000 of sender 0 where 1001 was due"));
+  EXPECT_THAT(failure_of(mistaken<Mistake::doubles>()), HasSubstr("message 10 of sender 0 where 11 was due"));
 }
 TEST_F(HarnessTest, NoticesATornMessage) {
-  EXPECT_THAT(failure_of(mistaken<Mistake::tears>()), HasSubstr("message 1000 of sender 0 is not whole"));
+  EXPECT_THAT(failure_of(mistaken<Mistake::tears>()), HasSubstr("message 10 of sender 0 is not whole"));
 }
 TEST_F(HarnessTest, NoticesAShortenedMessage) {
   EXPECT_THAT(failure_of(mistaken<Mistake::truncates>()), HasSubstr("a message of 32 bytes instead of 64"));

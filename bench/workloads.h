@@ -32,8 +32,8 @@ struct Shape {
 
 // 64 Ki of them while that stays within 16 MiB; never fewer than 16.
 inline std::size_t default_slots(std::size_t bytes) noexcept {
-  constexpr std::size_t kMost = 64 << 10;
-  constexpr std::size_t kMemory = 16 << 20;
+  constexpr std::size_t kMost = 64u << 10;
+  constexpr std::size_t kMemory = 16u << 20;
   return std::clamp<std::size_t>(kMemory / bytes, 16, kMost);
 }
 
@@ -57,11 +57,14 @@ bool try_send_one_or_all(Sender& sender, std::span<const Bytes> batch) {
 
 inline constexpr double kNsPerSecond = 1e9;
 
-// The rate of what was received: messages per second, or bytes per second where the bytes are what takes the time.
+// From this size on it is the bytes that take the time.
+inline constexpr std::size_t kLargeMessage = 16384;
+
+// The rate of what was received: messages per second, or bytes per second of large ones.
 inline Metric rate(std::size_t message_bytes, std::uint64_t messages, std::uint64_t elapsed_ticks) {
   const double seconds = TickScale::get().ns(elapsed_ticks) / kNsPerSecond;
   const double per_second = static_cast<double>(messages) / seconds;
-  if (message_bytes < 16 * 1024) return {"rate", "M/s", per_second / 1e6};
+  if (message_bytes < kLargeMessage) return {"rate", "M/s", per_second / 1e6};
   return {"rate", "GB/s", per_second * static_cast<double>(message_bytes) / 1e9};
 }
 
@@ -155,11 +158,13 @@ class RoundTrip final : public Segment {
 
   template <class Work>
   static void measure(Recorder& recorder, Histogram& histogram, std::uint64_t block, std::uint64_t end, Work& round_trip) {
-    for (std::uint64_t from = ticks(); from < end; from = ticks()) {
+    std::uint64_t from = ticks();
+    do {
       recorder.checkpoint(from);
       for (std::uint64_t i = 0; i < block; ++i) round_trip();
       histogram.add(ticks() - from);
-    }
+      from = ticks();
+    } while (from < end);
   }
 
   void answer(Recorder& recorder) {
@@ -212,20 +217,22 @@ class OneWay final : public Segment {
  private:
   // So many messages between two looks at the clock: about 32 KiB, at least one and at most 64 batches.
   [[nodiscard]] std::size_t stride() const noexcept {
-    return std::clamp<std::size_t>((32 << 10) / shape_.bytes / shape_.batch, 1, 64);
+    return std::clamp<std::size_t>((32u << 10) / shape_.bytes / shape_.batch, 1, 64);
   }
 
   void produce(Recorder& recorder) {
     MessageSource source(shape_.bytes, shape_.batch);
     const std::uint64_t end = ticks() + recorder.length();
     const std::size_t stride = this->stride();
-    for (std::uint64_t now = ticks(); now < end; now = ticks()) {
+    std::uint64_t now = ticks();
+    do {
       recorder.checkpoint(now);
       for (std::size_t i = 0; i < stride; ++i) {
         const std::span<const Bytes> batch = source.take_batch();
         while (!try_send_one_or_all(*sender_, batch)) cpu_pause();
       }
-    }
+      now = ticks();
+    } while (now < end);
     send(*sender_, source.last());
   }
 
@@ -271,14 +278,15 @@ class NoReader final : public Segment {
     if (role != 0) return recorder.sleep_until_finished();
     MessageSource source(shape_.bytes);
     std::uint64_t sent = 0;
-    const std::uint64_t stride = std::clamp<std::uint64_t>((1 << 20) / shape_.bytes, 1, 1024);
+    const std::uint64_t stride = std::clamp<std::uint64_t>((1u << 20) / shape_.bytes, 1, 1024);
     const std::uint64_t started = ticks();
     std::uint64_t now = started;
-    for (; now < started + recorder.length(); now = ticks()) {
+    do {
       recorder.checkpoint(now);
       for (std::uint64_t i = 0; i < stride; ++i) send(*sender_, source.take());
       sent += stride;
-    }
+      now = ticks();
+    } while (now < started + recorder.length());
     recorder.result.ticks = now - started;
     recorder.result.sent = sent;
 
@@ -297,7 +305,7 @@ class NoReader final : public Segment {
 
   [[nodiscard]] std::vector<Metric> metrics(const std::vector<const RoleResult*>& results) const override {
     const RoleResult& sender = *results.front();
-    if (shape_.bytes >= 16 * 1024) return {rate(shape_.bytes, sender.sent, sender.ticks)};
+    if (shape_.bytes >= kLargeMessage) return {rate(shape_.bytes, sender.sent, sender.ticks)};
     return {{"per message", "ns", TickScale::get().ns(sender.ticks) / static_cast<double>(sender.sent)}};
   }
 
@@ -349,7 +357,7 @@ class TwoProducers final : public Segment {
   [[nodiscard]] std::vector<Metric> metrics(const std::vector<const RoleResult*>& results) const override {
     const std::uint64_t sent = results[0]->sent + results[1]->sent;
     const std::uint64_t received = results[0]->received;
-    if (received < sent || received - sent >= 2 * shape_.batch) {  // of the last batches a part may have found room
+    if (received < sent || received - sent >= std::uint64_t{2} * shape_.batch) {  // of the last batches a part may have found room
       fail("%llu messages were sent and %llu received", static_cast<unsigned long long>(sent),
            static_cast<unsigned long long>(received));
     }
