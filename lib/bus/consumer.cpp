@@ -20,6 +20,7 @@ constexpr std::int64_t kIdleSleep = 1'000'000'000;         // a wake-up that die
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
 constexpr std::int64_t kBlindSleep = kMillisecond;         // without permission to be woken
 constexpr std::uint32_t kMostPauses = 256;
+constexpr std::uint32_t kRoundsPerClock = 32;  // a look at the clock costs as much as several at the ring
 
 }  // namespace
 
@@ -59,7 +60,7 @@ Result<void> ConsumerState::usable() const {
 // ---- subscribing ----------------------------------------------------------------------------------------------------------------
 
 Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& name, const std::vector<std::uint32_t>* partitions,
-                                                          std::vector<PartitionReader>& readers) {
+                                                          bool counted, std::vector<PartitionReader>& readers) {
   auto topic = TopicState::open(bus_, name);
   if (!topic) return pass(topic);
   const log::BusDirectory& directory = bus_->directory();
@@ -91,7 +92,7 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
     }
     readers.push_back(std::move(*reader));
   }
-  if ((*topic)->waits() && directory.incarnation() != platform::kNoIncarnation) {
+  if (!counted && (*topic)->waits() && directory.incarnation() != platform::kNoIncarnation) {
     auto place = (*topic)->waits()->add_reader(directory.incarnation(), *directory.leases());
     if (!place) {
       detach(subscription);
@@ -124,8 +125,9 @@ Result<void> ConsumerState::subscribe(const std::vector<std::string>& topics) {
     if (std::any_of(subscriptions_.begin(), subscriptions_.end(), same) ||
         std::any_of(subscriptions.begin(), subscriptions.end(), same))
       continue;
-    auto subscription = attach(name, nullptr, readers);
+    auto subscription = attach(name, nullptr, false, readers);
     if (!subscription) {
+      for (PartitionReader& reader : readers) reader.give_up();
       readers.clear();
       for (Subscription& one : subscriptions) detach(one);
       return pass(subscription);
@@ -143,9 +145,15 @@ Result<void> ConsumerState::assign(const std::vector<TopicPartition>& partitions
   std::vector<Subscription> subscriptions;
   std::vector<PartitionReader> readers;
   for (const TopicPartition& one : partitions) {
-    if (find(one.topic, one.partition)) continue;
+    const auto same = [&](const PartitionReader& reader) {
+      return reader.partition() == one.partition && reader.topic().name() == one.topic;
+    };
+    if (find(one.topic, one.partition) || std::any_of(readers.begin(), readers.end(), same)) continue;
+    const auto counts = [&](const Subscription& made) { return made.counted && made.topic->name() == one.topic; };
+    const bool counted = std::any_of(subscriptions_.begin(), subscriptions_.end(), counts) ||
+                         std::any_of(subscriptions.begin(), subscriptions.end(), counts);
     const std::vector<std::uint32_t> just_this{one.partition};
-    auto subscription = attach(one.topic, &just_this, readers);
+    auto subscription = attach(one.topic, &just_this, counted, readers);
     if (!subscription) {
       readers.clear();
       for (Subscription& made : subscriptions) detach(made);
@@ -211,10 +219,10 @@ Result<bool> ConsumerState::collect() {
     if (at >= count) at -= count;
     PartitionReader& reader = readers_[at];
     if (reader.paused) continue;
-    const std::uint64_t position = reader.position();
+    const std::size_t before = buffer_.records().size();
     auto took = reader.take(buffer_);
+    if (config_.in_place && buffer_.records().size() != before) in_place_.push_back({at, reader.taken_from()});
     if (took && *took) {
-      if (config_.in_place) in_place_.push_back({at, position});
       if (result) result = true;
     } else if (took && reader.deleted()) {
       took = fail(Errc::deleted, "topic '{}' was deleted", reader.topic().name());
@@ -261,26 +269,25 @@ Result<Batch> ConsumerState::poll(nanoseconds timeout) {
 }
 
 Result<bool> ConsumerState::wait(nanoseconds timeout) {
-  if (timeout <= nanoseconds::zero()) return arm_descriptor();
+  if (timeout <= nanoseconds::zero()) {
+    if (++looks_ % kRoundsPerClock == 0 || (bell_ && bell_->has_descriptor()))
+      if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
+    return arm_descriptor();
+  }
   const platform::Deadline deadline = platform::Deadline::after(timeout.count());
   const bool may_sleep = config_.wait.mode != Wait::Mode::spin;
   const std::int64_t began = platform::boot_time();
   const std::int64_t sleep_from = began + (config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
-  std::int64_t look_at = began + kMillisecond;
   for (std::uint32_t round = 1;; ++round) {
     for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
     if (auto found = collect(); !found || *found) return found;
-    constexpr std::uint32_t kRoundsPerClock = 32;  // a look at the clock costs as much as several at the ring
     if (round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
     if (woken_.exchange(false, std::memory_order_acq_rel)) return false;
     // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
     if (auto settled = settle(); !settled) return pass(settled);
     const std::int64_t now = platform::boot_time();
+    if (auto good = look_after_all(now); !good) return pass(good);
     if (deadline.passed()) return arm_descriptor();
-    if (now >= look_at) {
-      if (auto good = look_after_all(); !good) return pass(good);
-      look_at = now + kMillisecond;
-    }
     if (may_sleep && now >= sleep_from) sleep(deadline.left());
   }
 }
@@ -320,10 +327,13 @@ void ConsumerState::sleep(std::int64_t ns) noexcept {
   }
 }
 
-Result<void> ConsumerState::look_after_all() {
+// Kept from poll to poll, so that one who only ever looks, or waits for less than a sleep, gets on as well.
+Result<void> ConsumerState::look_after_all(std::int64_t now) {
+  if (now < look_at_) return {};
+  look_at_ = now + kMillisecond;
   for (PartitionReader& reader : readers_)
     if (!reader.paused) reader.look_after();
-  if (const std::int64_t now = platform::boot_time(); now >= gone_look_at_) {
+  if (now >= gone_look_at_) {
     gone_look_at_ = now + kIdleSleep;
     for (const Subscription& subscription : subscriptions_)
       if (auto there = subscription.topic->check(); !there) return there;

@@ -47,7 +47,8 @@ class ConsumerState {
 
   ConsumerState(std::shared_ptr<BusState> bus, ConsumerConfig config);
   [[nodiscard]] Result<void> usable() const;
-  Result<Subscription> attach(const std::string& topic, const std::vector<std::uint32_t>* partitions,
+  // `counted`: this consumer stands among the topic's readers already.
+  Result<Subscription> attach(const std::string& topic, const std::vector<std::uint32_t>* partitions, bool counted,
                               std::vector<PartitionReader>& readers);
   void detach(Subscription& subscription) noexcept;
   Result<void> add(std::vector<Subscription> subscriptions, std::vector<PartitionReader> readers);
@@ -56,7 +57,7 @@ class ConsumerState {
   Result<bool> collect();
   Result<bool> wait(std::chrono::nanoseconds timeout);
   Result<bool> arm_descriptor();
-  Result<void> look_after_all();
+  Result<void> look_after_all(std::int64_t now);
   [[nodiscard]] bool any_ready() const noexcept;
   void sleep(std::int64_t ns) noexcept;
   void adapt(std::size_t found) noexcept;
@@ -72,6 +73,8 @@ class ConsumerState {
   std::unique_ptr<platform::Bell> bell_;  // null where this process may not have one
   std::atomic<bool> woken_{false};
   std::uint32_t pauses_ = 1;       // after an empty look, see Wait::coalesce
+  std::uint32_t looks_ = 0;        // polls that were not to wait
+  std::int64_t look_at_ = 0;       // boot clock: when to look next after what is in the way
   std::int64_t gone_look_at_ = 0;  // boot clock: when to ask next whether bus and topics are still there
 };
 

@@ -43,6 +43,7 @@ Result<PartitionReader> PartitionReader::join(std::shared_ptr<TopicState> topic,
   if (resumption.from == group::Resumption::From::start) {
     if (auto begun = reader.begin(config.start); !begun) return pass(begun);
     group::begin_committed(*reader.cursor_, reader.next_offset());
+    reader.began_group_ = true;
   }
   return reader;
 }
@@ -86,8 +87,10 @@ Result<void> PartitionReader::seek(Start to) {
 }
 
 std::uint64_t PartitionReader::lag() const noexcept {
-  const std::uint64_t end = log::latest(ring_).offset;
-  return end - std::min(end, next_offset());
+  const log::Place end = log::latest(ring_);
+  // At the end nothing is left, also behind a skipped claim whose offsets only the next record tells.
+  if (position_ >= end.position) return 0;
+  return end.offset - std::min(end.offset, next_offset());
 }
 
 // ---- taking records ----------------------------------------------------------------------------------------------------------------
@@ -170,6 +173,7 @@ Result<bool> PartitionReader::take(RecordBuffer& buffer) {
     const std::uint64_t position = position_;
     const std::uint64_t expected = expected_;
     const Expect expect = expect_;
+    taken_from_ = position;
     auto took = take_settled(buffer);
     if (ring::still_there(ring_, position)) return took;
     buffer.rewind(mark);

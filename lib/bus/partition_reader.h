@@ -38,13 +38,18 @@ class PartitionReader {
   // Groups: everything taken so far is settled; a successor starts behind it. `evicted` if the cursor is no longer ours; then the
   // reader has joined again where it can, and the gap comes with the next take().
   Result<void> settle();
+  // The subscription it was made for failed: a group that began here begins anew next time.
+  void give_up() noexcept {
+    if (began_group_) group::forget_beginning(*cursor_);
+  }
 
   Result<void> seek(Start to);
   [[nodiscard]] std::uint64_t next_offset() const noexcept { return std::max(expected_, deliver_from_); }
   [[nodiscard]] std::uint64_t lag() const noexcept;
   // Of an observer that reads in place: whether everything taken since `position` is whole still.
   [[nodiscard]] bool intact_since(std::uint64_t position) const noexcept { return ring::still_there(ring_, position); }
-  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  // Where the records of the last take() begin.
+  [[nodiscard]] std::uint64_t taken_from() const noexcept { return taken_from_; }
 
   // Asks to be woken by that bell; false where the wait flags may not be written.
   bool arm(std::uint32_t bell) const noexcept {
@@ -82,6 +87,7 @@ class PartitionReader {
   std::uint64_t deliver_from_ = 0;  // what is below is passed over (a seek forward in a group moves this, not the cursor)
   Expect expect_ = Expect::anything;
   bool copies_ = false;
+  std::uint64_t taken_from_ = 0;
   std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
 
   // Groups only.
@@ -89,6 +95,7 @@ class PartitionReader {
   ring::Cursor* cursor_ = nullptr;
   std::uint64_t cursor_state_ = 0;
   std::uint64_t settled_ = 0;  // position published
+  bool began_group_ = false;   // the group was new here
   std::int64_t grace_ns_ = 0;
 };
 

@@ -116,9 +116,12 @@ Result<std::uint32_t> GroupTable::take(const std::string& name, std::uint64_t in
 }
 
 void GroupTable::release(std::uint32_t group, std::uint64_t incarnation) const noexcept {
-  for (std::uint32_t i = 0; i < partitions_; ++i)
-    cursors(i)[group].owner.compare_exchange_strong(incarnation, platform::kNoIncarnation, memory_order_acq_rel);
-  entry(group).owner.compare_exchange_strong(incarnation, platform::kNoIncarnation, memory_order_acq_rel);
+  const auto give_up = [&](ring::Word& owner) {
+    std::uint64_t mine = incarnation;  // a failed exchange would leave another's here
+    owner.compare_exchange_strong(mine, platform::kNoIncarnation, memory_order_acq_rel);
+  };
+  for (std::uint32_t i = 0; i < partitions_; ++i) give_up(cursors(i)[group].owner);
+  give_up(entry(group).owner);
 }
 
 std::uint64_t GroupTable::forget_positions(std::uint32_t partition) const noexcept {
@@ -174,6 +177,10 @@ Resumption take_cursor(const ring::Ring& ring, Cursor& cursor, std::uint64_t inc
   ARUS_KILL_POINT("G-joined");
   cursor.rejoined.store(kind | position, memory_order_release);
   return {otherwise, position, committed, mine};
+}
+
+void forget_beginning(Cursor& cursor) noexcept {
+  cursor.rejoined.store(kFresh | cursor.position.load(memory_order_relaxed), memory_order_release);
 }
 
 void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {

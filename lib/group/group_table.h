@@ -65,5 +65,7 @@ Resumption take_cursor(const ring::Ring& ring, ring::Cursor& cursor, std::uint64
 
 // The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
 void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
+// Takes that back: the subscription failed in another partition.
+void forget_beginning(ring::Cursor& cursor) noexcept;
 
 }  // namespace arus::group
