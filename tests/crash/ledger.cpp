@@ -195,14 +195,14 @@ bool Auditor::settle(std::uint64_t from, std::uint64_t to, Ledger::Item item) {
     return false;
   }
   for (std::uint64_t offset = from; offset < to; ++offset) {
-    // What an earlier life of this reader saw there must be the same; it may have been overwritten since only if it was evicted.
+    // What an earlier life of this reader saw there must be the same, unless one of them lost it.
     const Ledger::Item before = ledger_.item(reader_, offset);
-    if (before.fate != Ledger::Fate::unknown && item.fate != Ledger::Fate::lost &&
+    if (before.fate != Ledger::Fate::unknown && before.fate != Ledger::Fate::lost && item.fate != Ledger::Fate::lost &&
         (before.fate != item.fate || before.identity != item.identity)) {
       ledger_.fail(fmt::format("reader {}: offset {} was {} and is now {}", reader_, offset, to_string(before), to_string(item)));
       return false;
     }
-    if (before.fate == Ledger::Fate::unknown) ledger_.note(reader_, offset, item);
+    if (before.fate == Ledger::Fate::unknown || before.fate == Ledger::Fate::lost) ledger_.note(reader_, offset, item);
   }
   next_ = to;
   return true;

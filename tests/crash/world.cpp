@@ -17,10 +17,10 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// Sizes that are not monotone, so that records end and wrap everywhere; the largest takes a fortieth of the smallest ring.
-std::size_t size_of(Act act, std::uint64_t sequence) {
+// Sizes that are not monotone, so that records end and wrap everywhere.
+std::size_t size_of(std::size_t largest, std::uint64_t sequence) {
   const std::uint64_t scattered = sequence * 0x9E3779B97F4A7C15u >> 40;
-  return kSmallestValue + scattered % (act == Act::batch ? 500 : 1500);
+  return kSmallestValue + scattered % (largest - kSmallestValue + 1);
 }
 
 // An expected refusal is noted, and tried again until `deadline`; everything else is a failure.
@@ -64,14 +64,18 @@ void World::send(const Sending& sending) const {
 void World::send(Producer& producer, const Sending& sending) const {
   Ledger::Sender& sender = ledger_->sender(sending.sender);
   sender.aborts.store(sending.act == Act::loan ? 1 : 0);
-  std::vector<std::byte> values(12 * 2048);
+  // Single values take up to a fortieth of the smallest ring, so that it is full of them; batches then up to a tenth.
+  const std::size_t largest = sending.largest_value != 0 ? sending.largest_value : sending.act == Act::batch ? 500 : 1500;
+  constexpr std::size_t kMostInBatch = 12;
+  std::vector<std::byte> values(kMostInBatch * largest);
+  std::vector<Message> messages;
   const auto deadline = steady_clock::now() + sending.patience;
   const std::uint64_t last = sender.returned.load() + sending.count;
   for (std::uint64_t sequence = sender.returned.load(); sequence < last;) {
-    const std::size_t many = sending.act == Act::batch ? std::min<std::uint64_t>(1 + sequence % 12, last - sequence) : 1;
-    std::vector<Message> messages(many);
+    const std::size_t many = sending.act == Act::batch ? std::min<std::uint64_t>(1 + sequence % kMostInBatch, last - sequence) : 1;
+    messages.resize(many);
     for (std::size_t i = 0; i < many; ++i) {
-      const std::span<std::byte> value(values.data() + i * 2048, size_of(sending.act, sequence + i));
+      const std::span<std::byte> value(values.data() + i * largest, size_of(largest, sequence + i));
       fill_value(value, {sending.sender, sequence + i});
       messages[i] = {value, {.key = (sequence + i) % 5 == 0 ? bytes("station-7") : kNull}};
     }

@@ -64,6 +64,7 @@ class World {
     Act act = Act::send;
     std::chrono::microseconds pause_every_8th{0};  // lets readers fall asleep, so that there is somebody to wake
     std::chrono::milliseconds patience{20'000};
+    std::size_t largest_value = 0;  // 0: as suits the act
   };
   void send(const Sending& sending) const;
   void send(Producer& producer, const Sending& sending) const;
