@@ -125,15 +125,19 @@ std::string Report::table() const {
     if (std::find(done.begin(), done.end(), first.scenario) != done.end()) continue;
     done.push_back(first.scenario);
     text += "\n" + first.scenario + "\n";
+    std::string lines;
     for (const Regime regime : kRegimes) {
+      std::string here;
+      bool any = false;  // a regime that was hardly met is not worth its lines
       for (const Row& row : rows_) {
-        if (row.scenario != first.scenario) continue;
-        if (const auto it = row.regimes.find(regime); it != row.regimes.end()) text += line(row, regime, it->second);
+        const auto it = row.regimes.find(regime);
+        if (row.scenario != first.scenario || it == row.regimes.end()) continue;
+        here += line(row, regime, it->second);
+        any = any || (!it->second.values.empty() && it->second.values.front().samples.established());
       }
+      if (any) lines += here;
     }
-    for (const Row& row : rows_) {
-      if (row.scenario == first.scenario && row.regimes.empty()) text += fmt::format("  {:<18}no valid segment\n", row.transport);
-    }
+    text += lines.empty() ? fmt::format("  not established: fewer than {} valid segments\n", Samples::kEnough) : lines;
   }
   return text;
 }
