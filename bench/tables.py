@@ -33,6 +33,11 @@ def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def natural(name):
+    """Orders names by their words and, within them, numbers by value: repetitions are run in random order."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
+
+
 def median(figure, spread=True):
     if not figure or not figure["established"]:
         return NOTHING
@@ -125,7 +130,7 @@ def parts(measured):
         if one.get("run_type") == "aggregate":
             rows.setdefault(name, {})[one["aggregate_name"]] = one
     lines = []
-    for name, aggregates in rows.items():
+    for name, aggregates in sorted(rows.items(), key=lambda row: natural(row[0])):
         middle, spread = aggregates.get("median"), aggregates.get("cv")
         if not middle:
             continue
