@@ -70,6 +70,7 @@ class Candidates {
 Repair skip_marked(const Ring& ring, std::uint64_t p, std::uint64_t tail, Mark mark) noexcept {
   const std::uint32_t owner = mark.owner();
   if (owner >= ring.slot_count || !ring.plausible(mark.cells()) || p + mark.cells() > tail) return {Repaired::corrupt};
+  ARUS_KILL_POINT("R2-marked");
   const std::uint64_t incarnation = ring.slots[owner].incarnation.load(memory_order_acquire);
   if (!owner_dead(ring, owner, p)) return {Repaired::alive, incarnation};
   ARUS_KILL_POINT("R2");
