@@ -155,8 +155,9 @@ TEST_P(Pairs, ProducerAndRepairer) {
   const auto [lossless, then] = GetParam();
   const World::Sending looking{.sender = 0, .count = 60, .pause_every_8th = std::chrono::microseconds(1500)};
   for (const std::string_view first : {"C5", "C6", "C7", "before-settle"})
-    for (const std::string_view second : {"R0", "R1", "R6"}) {
-      if (second == "R6" && first != "C5" && first != "C6") continue;  // marked: its owner is known
+    for (const std::string_view second : {"R0", "R1", "R2-marked", "R6"}) {
+      const bool marked = first != "C5" && first != "C6";
+      if ((second == "R6" && marked) || (second == "R2-marked" && !marked)) continue;
       EXPECT_TRUE(run(lossless, {first, 5, {.sender = 0, .count = 10}}, {second, 1, looking}, then));
     }
 }
