@@ -277,7 +277,7 @@ void ProducerState::abort(LoanState& loan) noexcept {
 
 Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, nanoseconds timeout) {
   if (!ours()) return fail(Errc::forked);
-  const platform::Deadline deadline = platform::Deadline::after(timeout.count());
+  std::optional<platform::Deadline> deadline;  // from the first wait: reading the clock costs as much as appending a record
   const std::uint64_t most = ring::most_cells(topic_->config().partition_bytes >> ring::kCellShift) / 2;
   constexpr std::size_t kMostRecords = 512;
   std::array<Shape, kMostRecords> shapes;  // of the neighbours that go into one claim, all for one partition
@@ -314,7 +314,8 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
     ring::Appender& to = appender(shapes[0].partition);
     Claimed claimed;
     if (!claim(to, cells, count, latest, now, claimed)) [[unlikely]] {
-      const nanoseconds left = timeout <= nanoseconds::zero() || timeout == kForever ? timeout : nanoseconds(deadline.left());
+      if (!deadline) deadline = platform::Deadline::after(timeout.count());
+      const nanoseconds left = timeout <= nanoseconds::zero() || timeout == kForever ? timeout : nanoseconds(deadline->left());
       if (auto done = claim_slowly(shapes[0].partition, cells, count, latest, left, claimed); !done) {
         if (sent != 0 && (done.error().code() == Errc::full || done.error().code() == Errc::timed_out)) return sent;
         return pass(done);

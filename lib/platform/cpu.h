@@ -104,7 +104,25 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
     __atomic_store_n(target + i, __atomic_load_n(source + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 }
 #else
-inline void copy(void* to, const void* from, std::size_t size) noexcept { std::memcpy(to, from, size); }
+// Small sizes without a call: blocks of fixed size, the last of which overlaps the one before.
+inline void copy(void* to, const void* from, std::size_t size) noexcept {
+  auto* target = static_cast<std::byte*>(to);
+  const auto* source = static_cast<const std::byte*>(from);
+  if (size > 256) {
+    std::memcpy(target, source, size);
+  } else if (size >= 16) {
+    for (std::size_t i = 0; i < size - 16; i += 16) std::memcpy(target + i, source + i, 16);
+    std::memcpy(target + size - 16, source + size - 16, 16);
+  } else if (size >= 8) {
+    std::memcpy(target, source, 8);
+    std::memcpy(target + size - 8, source + size - 8, 8);
+  } else if (size >= 4) {
+    std::memcpy(target, source, 4);
+    std::memcpy(target + size - 4, source + size - 4, 4);
+  } else {
+    for (std::size_t i = 0; i < size; ++i) target[i] = source[i];
+  }
+}
 #endif
 
 }  // namespace arus::platform

@@ -127,6 +127,10 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
       if (!find_room(p + cells)) return false;
       continue;
     }
+    // The lines that will be written, asked for together and before the compare-and-swap. Fetched one after the other, the header's
+    // would be taken back by a polling reader while the payload's is on its way.
+    platform::prefetch_for_write(&ring_.at(p));
+    platform::prefetch_for_write(&ring_.at(p + 1));
     // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
     if (ring_.valid(ring_.mark(p + cells, std::memory_order_relaxed), p + cells)) [[unlikely]] {
       if (++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
