@@ -159,7 +159,7 @@ class Production {
   double seconds() const { return std::chrono::duration<double>(Clock::now() - began_).count(); }
 
   void report() const {
-    if (refused_ > 0) warn(fmt::format("{} of {} lines were refused, the others were sent", refused_, taken_));
+    if (refused_ > 0) warn(fmt::format("{} of {} lines refused; the others were sent", refused_, taken_));
     if (unsent_ > 0) warn(fmt::format("{} line{} read but not sent", unsent_, unsent_ == 1 ? " was" : "s were"));
     if (command_.json) {
       emit("{}\n", dump({{"topic", options_.topic},

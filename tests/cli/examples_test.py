@@ -1,0 +1,55 @@
+"""The programs in tools/examples do what they say, and the README quotes them word for word."""
+
+import os
+import re
+import subprocess
+import unittest
+
+from harness import SOURCE, CliTest, main
+
+PROGRAMS = os.environ["ARUS_EXAMPLES"]
+README = os.path.join(SOURCE, "README.md")
+
+
+def example(name):
+    with open(os.path.join(SOURCE, "tools", "examples", f"{name}.cpp"), encoding="utf-8") as file:
+        return file.read()
+
+
+class Programs(CliTest):
+    def program(self, name):
+        return os.path.join(PROGRAMS, f"example_{name}")
+
+    def run_example(self, name):
+        done = subprocess.run([self.program(name)], env=self.environment(), capture_output=True, timeout=60, check=True)
+        return done.stdout.decode()
+
+    def test_quickstart(self):
+        consumer = subprocess.Popen([self.program("quickstart_consumer")], env=self.environment(), stdout=subprocess.PIPE)
+        self.started.append(consumer)
+        self.run_example("quickstart_producer")
+        lines = [consumer.stdout.readline().decode() for _ in range(10)]
+        for i, line in enumerate(lines):
+            self.assertRegex(line, rf"\Astation-7: {20 + i % 5} \(partition \d, offset {i}\)\n\Z")
+
+    def test_loan(self):
+        self.assertEqual(self.run_example("loan"), "frame 1, first pixel 128\n")
+
+
+class Readme(unittest.TestCase):
+    """Every ```cpp block of the README is one of tools/examples, without its blank first and last lines."""
+
+    def test_quotes_the_examples(self):
+        if not os.path.exists(README):
+            self.skipTest("there is no README.md yet")
+        with open(README, encoding="utf-8") as file:
+            blocks = re.findall(r"^```cpp\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
+        examples = {name: example(name).strip() for name in ("quickstart_producer", "quickstart_consumer", "loan")}
+        for block in blocks:
+            self.assertIn(block.strip(), examples.values(), "this block of README.md is none of tools/examples")
+        for name in ("quickstart_producer", "quickstart_consumer"):
+            self.assertIn(examples[name], [block.strip() for block in blocks], f"README.md does not show {name}.cpp")
+
+
+if __name__ == "__main__":
+    main()
