@@ -154,7 +154,12 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
                  .position = slowest.position};
       return 0;
     }
-    if (const std::uint64_t low = ring.low(); low < least) {
+    const std::uint64_t low = ring.low();
+    if (low > ring.tail()) {  // noise, which would make the limit wrap
+      refusal = {.why = Refusal::Why::corrupt, .position = low};
+      return 0;
+    }
+    if (low < least) {
       if (slowest.position != kNoCursor) {
         if (slowest.position > ring.tail()) {
           refusal = {.why = Refusal::Why::corrupt, .index = slowest.group, .position = slowest.position};

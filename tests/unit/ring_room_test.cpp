@@ -96,6 +96,15 @@ TEST_F(RingRoom, AnExtentPastTheTailIsReported) {
   expect_refused(2 * C + 17, Refusal::Why::corrupt);
 }
 
+// Noise: a limit that wraps would send the claimer round for ever.
+TEST_F(RingRoom, ALowBeyondTheTailIsReported) {
+  for (const std::uint64_t low : {2 * C + 1, std::uint64_t{1} << 52, ~std::uint64_t{0} - C, ~std::uint64_t{0}}) {
+    raw_.low(low);
+    expect_refused(2 * C + 20, Refusal::Why::corrupt);
+    EXPECT_EQ(refusal_.position, low);
+  }
+}
+
 TEST_F(RingRoom, ADeletedTopicHasNoRoom) {
   raw_.ring.header->status.deleted = 1;
   expect_refused(2 * C + 20, Refusal::Why::deleted);
@@ -122,11 +131,15 @@ TEST_F(RingRoom, LowFollowsOnlyAsFarAsNeeded) {
   EXPECT_EQ((raw_.ring.low() - C) % 16, 0u);
 }
 
-// In lossless mode low is never walked: an open claim that the group has not passed is behind its cursor.
-TEST_F(RingRoom, AGroupBehindAnOpenClaimHoldsProducersBack) {
+// A group that has read all it could waits for the open claim at its cursor, as the producers do: that is what is named, or repaired.
+TEST_F(RingRoom, AGroupBehindAnOpenClaimNamesTheClaim) {
   raw_.record(at(1), State::claimed, 2, 16, 1);
   raw_.join(0, at(1), raw_.alive());
+  expect_refused(2 * C + 17, Refusal::Why::open_claim);
+  EXPECT_EQ(refusal_.position, at(1));
+  raw_.ring.slots[2].incarnation = kDead;
   expect_refused(2 * C + 17, Refusal::Why::group);
+  EXPECT_EQ(raw_.look(at(1)), Found::skip);
 }
 
 TEST_F(RingRoom, AFreeOrEvictedCursorHoldsNobodyBack) {
