@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "group/group_table.h"
+#include "log/checksum.h"
 #include "platform/clock.h"
 #include "platform/kill_point.h"
 
@@ -24,13 +25,18 @@ struct Old {
   std::uint64_t next_offset;
 };
 
+// Stale is only what says so itself in a header that is whole. What is missing, truncated, overwritten or of another version may be of this
+// boot, with others attached: opening it reports what it is.
 Result<Old> look_at(const std::string& path) {
   auto file = platform::open_file(path, O_RDONLY);
+  if (!file && file.error().code() == Errc::not_found) return Old{false, 0};
   if (!file) return pass(file);
   alignas(ring::PartitionHeader) std::array<std::byte, sizeof(ring::PartitionHeader)> bytes{};
-  if (pread(file->get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return Old{true, 0};
+  if (pread(file->get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return Old{false, 0};
   const auto& header = *reinterpret_cast<const ring::PartitionHeader*>(bytes.data());
-  if (header.boot_id == platform::boot_id()) return Old{false, 0};
+  const bool whole = header.magic == ring::kMagic && header.version == ring::kLayoutVersion &&
+                     header.checksum == log::checksum(&header, offsetof(ring::PartitionHeader, checksum));
+  if (!whole || header.boot_id == platform::boot_id()) return Old{false, 0};
   return Old{true, std::max(header.first_offset, header.tail.w1.load(std::memory_order_relaxed))};
 }
 
