@@ -114,11 +114,12 @@ Result<void> create_bus(const std::string& directory, const BusConfig& config, b
     return fail(Errc::already_exists, "{} is a bus already; open it, or name another directory", directory);
   }
   auto filled = fill(directory, config, ownership);
-  if (!filled && made_directory) {
+  if (!filled) {
     for (const std::string& path :
          {fifos_path(directory), leases_path(directory), topics_path(directory), scratches_path(directory)})
       rmdir(path.c_str());
-    platform::remove_directory(directory);
+    for (const std::string& path : {bells_path(directory), header_path(directory) + ".new", lock_path}) unlink(path.c_str());
+    if (made_directory) rmdir(directory.c_str());
   }
   return filled;
 }
@@ -147,10 +148,10 @@ Result<std::unique_ptr<BusDirectory>> BusDirectory::open(const std::string& dire
 }
 
 Result<void> BusDirectory::need_lease(std::string_view what_for) const {
-  if (lease_) return {};
-  return tl::unexpected<Error>(Error(
-      Errc::permission_denied, platform::format("{} needs a lease, and {}", what_for,
-                                                platform::system_error(EACCES, "create a file in", leases_path(path_)).message())));
+  if (lease_ && bells_) return {};
+  const Error denied = lease_ ? platform::system_error(EACCES, "open", bells_path(path_))
+                              : platform::system_error(EACCES, "create a file in", leases_path(path_));
+  return fail(Errc::permission_denied, "{} needs a {}, and {}", what_for, lease_ ? "bell" : "lease", denied.message());
 }
 
 std::string BusDirectory::topic_path(std::string_view topic) const { return platform::format("{}/{}", topics_path(path_), topic); }

@@ -36,7 +36,7 @@ class BusDirectory {
   [[nodiscard]] const std::shared_ptr<platform::Bells>& bells() const noexcept { return bells_; }  // null: may not be written
   // 0 where no lease could be taken for lack of permission: such a process can observe, and nothing else.
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return lease_ ? lease_->incarnation() : platform::kNoIncarnation; }
-  // `permission_denied` unless this process has a lease.
+  // `permission_denied` unless this process has a lease, and can ring bells and be woken by one.
   [[nodiscard]] Result<void> need_lease(std::string_view what_for) const;
   // The whole directory was deleted underneath.
   [[nodiscard]] bool gone() const noexcept { return leases_->gone(); }
