@@ -155,8 +155,7 @@ TEST_F(PlatformBells, AWaitSetWakesEachWhoArmedOnce) {
   for (std::uint32_t i = 0; i < kBells; ++i) bells.push_back(take());
   std::vector<std::uint32_t> before;
   for (const auto& bell : bells) before.push_back(bell->rings());
-  for (const std::uint32_t i : {0u, 63u, 64u, 69u}) set.arm(bells[i]->index());
-  set.disarm(bells[63]->index());
+  for (const std::uint32_t i : {0u, 64u, 69u}) set.arm(bells[i]->index());
   set.wake();
   set.wake();
   for (std::uint32_t i = 0; i < kBells; ++i) EXPECT_EQ(bells[i]->rings() - before[i], i == 0 || i == 64 || i == 69 ? 1u : 0u) << i;

@@ -1,0 +1,110 @@
+// The bytes of a partition after some known sends: the wire protocol between builds. A change here needs a new layout version.
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "api_support.h"
+
+namespace arus::test {
+namespace {
+
+class ApiLayout : public ApiTest {
+ protected:
+  void read() {
+    std::ifstream file(path() + "/topics/t/0", std::ios::binary);
+    bytes_ = std::string(std::istreambuf_iterator<char>(file), {});
+  }
+  [[nodiscard]] std::uint64_t word(std::size_t at) const {
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes_.data() + at, sizeof value);
+    return value;
+  }
+  [[nodiscard]] std::uint64_t half(std::size_t at) const { return word(at) & 0xffffffff; }
+  std::string bytes_;
+};
+
+TEST_F(ApiLayout, OfAPartition) {
+  Topic topic = create("t", {.max_producers = 1});
+  Producer producer = must(topic.producer());
+  must(producer.send(bytes("hello"), {.timestamp = 1000}));
+  const std::string long_value(60, 'z');
+  const std::array<Header, 1> headers{Header{"n", bytes("v")}};
+  must(producer.send(bytes(long_value), {.key = bytes("key"), .headers = headers, .timestamp = -1}));
+  must(producer.loan(100, {.timestamp = 5})).abort();
+  must(producer.send(kNull, {.key = bytes(""), .timestamp = 7}));
+  read();
+
+  constexpr std::size_t kRing = 65536;
+  ASSERT_EQ(bytes_.size(), kRing + 65536);
+  EXPECT_EQ(bytes_.substr(0, 8), "ARUSPART");
+  EXPECT_EQ(half(8), 1u) << "layout version";
+  EXPECT_EQ(half(12), 0x01020304u) << "byte order";
+  EXPECT_EQ(word(16), bytes_.size());
+  EXPECT_EQ(word(24), kRing);
+  EXPECT_EQ(word(32), 65536u) << "ring bytes";
+  const std::uint64_t salt = word(40);
+  EXPECT_EQ(salt & 3, 0u) << "so that zeroes are no mark";
+  EXPECT_EQ(word(80), 0u) << "first offset";
+  EXPECT_EQ(half(88), 0u) << "partition";
+  EXPECT_EQ(half(92), 1u) << "slots";
+  EXPECT_EQ(half(96), 64u) << "index entries";
+  EXPECT_EQ(half(100), 0u) << "single producer";
+  EXPECT_EQ(half(128), 0u) << "deleted";
+  EXPECT_EQ(word(256), 1031ull << 12 | 0) << "tail: seven cells from 1024 on, last owner 0";
+  EXPECT_EQ(word(264), 4u) << "next offset";
+  EXPECT_EQ(word(384), 1024u) << "low";
+
+  constexpr std::size_t kSlot = 4096;
+  EXPECT_EQ(word(kSlot), 1030ull << 12 | 0) << "intent";
+  EXPECT_EQ(word(kSlot + 8), 3u) << "first offset";
+  EXPECT_EQ(word(kSlot + 16), 1ull << 32 | 1) << "cells and records";
+  EXPECT_EQ(word(kSlot + 24), 1024u) << "born";
+  EXPECT_NE(word(kSlot + 32), 0u) << "incarnation";
+  EXPECT_EQ(word(kSlot + 40), 1000u) << "largest timestamp";
+
+  std::size_t at = kRing;  // "hello", 1 cell: state committed, lap 1, owner 0
+  EXPECT_EQ(word(at) ^ salt, 2u | 1u << 2 | 1ull << 36);
+  EXPECT_EQ(word(at + 8), 0ull << 12 | 0xfff) << "the first of all has no predecessor";
+  EXPECT_EQ(word(at + 16), 1000u);
+  EXPECT_EQ(word(at + 24), 5ull | 1ull << 60) << "null key";
+  EXPECT_EQ(bytes_.substr(at + 32, 32), std::string("hello") + std::string(27, '\0'));
+
+  at += 64;  // key, header, value on 16 bytes: 2 cells
+  EXPECT_EQ(word(at) ^ salt, 2u | 1u << 2 | 2ull << 36);
+  EXPECT_EQ(word(at + 8), 1ull << 12 | 0);
+  EXPECT_EQ(word(at + 16), ~std::uint64_t{0});
+  EXPECT_EQ(word(at + 24), 60ull | 3ull << 28 | 6ull << 44);
+  EXPECT_EQ(bytes_.substr(at + 32, 16), std::string("key\x01\x00\x01\x00nv", 9) + std::string(7, '\0'));
+  EXPECT_EQ(bytes_.substr(at + 48, 80), long_value + std::string(20, '\0'));
+
+  at += 128;  // aborted, 3 cells
+  EXPECT_EQ(word(at) ^ salt, 3u | 1u << 2 | 3ull << 36);
+  EXPECT_EQ(word(at + 8), 2ull << 12 | 0);
+
+  at += 192;  // null value, empty key
+  EXPECT_EQ(word(at) ^ salt, 2u | 1u << 2 | 1ull << 36);
+  EXPECT_EQ(word(at + 8), 3ull << 12 | 0);
+  EXPECT_EQ(word(at + 24), 2ull << 60);
+
+  at += 64;
+  EXPECT_EQ(bytes_.substr(at), std::string(bytes_.size() - at, '\0')) << "nothing was touched behind the tail";
+}
+
+TEST_F(ApiLayout, OfABatch) {
+  Topic topic = create("t", {.producers = Producers::single, .max_producers = 1});
+  Producer producer = must(topic.producer());
+  const std::string value(40, 'b');
+  const std::vector<Message> messages(3, Message{bytes(value), {.timestamp = 9}});
+  ASSERT_EQ(must(producer.send_many(messages)), 3u);
+  read();
+  EXPECT_EQ(half(100), 1u) << "single producer";
+  const std::uint64_t salt = word(40);
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(word(65536 + 128 * i) ^ salt, 2u | 1u << 2 | 2ull << 36) << i;
+    EXPECT_EQ(word(65536 + 128 * i + 8), i << 12 | (i == 0 ? 0xfffu : 0u)) << i;
+  }
+  EXPECT_EQ(word(4096 + 16), 6ull << 32 | 3) << "one claim";
+}
+
+}  // namespace
+}  // namespace arus::test
