@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "support.h"
+#include "unit/support.h"
 
 namespace arus::test {
 
