@@ -76,7 +76,7 @@ class Trial {
       ledger_.balance(0, end_, role_.lossless, role_.reader_before || role_.feeder);
       world_.check_ring();
     }
-    if (fired && ledger_.failure().empty()) note_outcome(case_.point, role_.name, case_.blow, outcome(sender));
+    if (fired && ledger_.failure().empty()) note_outcome(case_.point, role_.family, role_.name, case_.blow, outcome(sender));
     EXPECT_EQ(ledger_.failure(), "") << role_.name << ", " << (case_.blow == Blow::kill ? "killed" : "stopped") << " at passing "
                                      << case_.nth << " of " << case_.point;
     return fired;
@@ -217,6 +217,26 @@ TEST_P(KillPoints, OthersGoOnAndTheBooksBalance) {
     }
   }
   EXPECT_GT(cases, 0u) << "this role passes no point";
+}
+
+// Registration is the one lock that producers wait for: two seconds, then they say who holds it.
+TEST(StoppedWhileRegistering, IsNamedToOthersWhoRegister) {
+  const TopicConfig config{.partition_bytes = 64 << 10, .max_producers = 4};
+  World world(&config);
+  const std::uint32_t sender = world.new_sender();
+  Process victim = Process::run([&] {
+    fire_at("E-born", 1, SIGSTOP);
+    world.send({.sender = sender, .count = 10});
+  });
+  ASSERT_EQ(victim.wait().how, Ending::How::stopped);
+  const auto refused = world.open().topic(kTopic).value().producer();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::timed_out);
+  EXPECT_NE(refused.error().message().find(fmt::format("pid {} ", victim.pid())), std::string_view::npos)
+      << refused.error().message();
+  victim.signal(SIGCONT);
+  EXPECT_TRUE(victim.wait().good());
+  EXPECT_TRUE(world.open().topic(kTopic).value().producer());
 }
 
 std::string as_test_name(const testing::TestParamInfo<Role>& info) {

@@ -51,7 +51,7 @@ class Process {
 };
 
 void nap(std::chrono::microseconds time);
-// Until `condition`, which must come: else the calling process dies of SIGALRM's successor, an exception.
+// Until `condition`, which must come: after kPatience an exception.
 void wait_for(const char* what, const std::function<bool()>& condition);
 
 }  // namespace arus::crash

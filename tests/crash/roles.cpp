@@ -78,6 +78,7 @@ Role producer(Producers producers, bool lossless, Act act) {
   const bool many = producers == Producers::many;
   const char* acts[] = {"send", "batch", "loan"};
   Role role{.name = fmt::format("{} {} {}", acts[static_cast<int>(act)], many ? "many" : "single", lossless ? "lossless" : "lossy"),
+            .family = many ? "any of many producers" : "a single producer",
             .topic = small(producers, lossless),
             .lossless = lossless,
             .bystander = many,
@@ -92,6 +93,7 @@ Role producer(Producers producers, bool lossless, Act act) {
 // Comes upon a producer that died with an unmarked hole (C5) or a marked claim (C7).
 Role repairer(std::string name, std::string_view died_at, const TopicConfig& topic) {
   Role role{.name = fmt::format("{}, after a death at {}", name, died_at),
+            .family = fmt::format("any repairer after a death at {}", died_at),
             .topic = topic,
             .lossless = topic.back_pressure,
             .reader_before = false,
@@ -152,6 +154,7 @@ void add_readers(std::vector<Role>& all) {
   };
   for (const Producers producers : {Producers::many, Producers::single}) {
     Role reader{.name = fmt::format("reader, {}", producers == Producers::many ? "many" : "single"),
+                .family = "any reader",
                 .topic = small(producers, true),
                 .reader_before = false,
                 .feeder = true,
@@ -160,6 +163,7 @@ void add_readers(std::vector<Role>& all) {
   }
 
   Role successor{.name = "reader after a dead one",
+                 .family = "any reader",
                  .topic = small(Producers::many, true),
                  .reader_before = false,
                  .feeder = true,
@@ -171,6 +175,7 @@ void add_readers(std::vector<Role>& all) {
   all.push_back(successor);
 
   Role evicted{.name = "reader after an eviction",
+               .family = "any reader",
                .topic = small(Producers::many, true),
                .lossless = false,
                .reader_before = false,

@@ -12,6 +12,7 @@ namespace arus::crash {
 
 struct Role {
   std::string name;
+  std::string family{};                                    // of roles that are expected to fare alike
   std::optional<TopicConfig> topic;                        // absent: the role is about a bus or a topic that is not there yet
   bool lossless = true;                                    // nothing may be lost
   std::function<void(World&)> before{};                    // completed before the victim starts: deaths that it comes upon

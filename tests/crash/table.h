@@ -8,8 +8,9 @@ namespace arus::crash {
 
 enum class Blow : std::uint8_t { kill, stop };
 
-// One case's outcome. Cases of the same point and role must agree; if they do not, both are shown.
-void note_outcome(std::string_view point, std::string_view role, Blow blow, std::string_view outcome);
+// One case's outcome. Where cases of the same point and role differ, both outcomes are shown; where a whole family of roles has the same,
+// the family stands for them.
+void note_outcome(std::string_view point, std::string_view family, std::string_view role, Blow blow, std::string_view outcome);
 // Markdown.
 std::string outcomes();
 
