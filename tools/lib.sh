@@ -81,14 +81,15 @@ build() {
   cmake --build --preset "$preset" --parallel "$(job_count)" ${1:+--target "$@"}
 }
 
-# scratch_directory NAME NEED-IN-MIB: a new directory, in memory if there is that much room, otherwise on disk.
+# scratch_directory NAME NEED-IN-MIB: a new directory, in memory if there is that much room, otherwise on disk. Others may pass through
+# it: tests of permissions act as another user inside.
 scratch_directory() {
-  local place=/dev/shm free
+  local place=/dev/shm free directory
   free=$(df --output=avail -k "$place" 2>/dev/null | tail -n 1) || free=0
   if [[ ! -w $place ]] || ((free < $2 * 1024)); then
     place=${TMPDIR:-/tmp}
   fi
-  mktemp -d "$place/$1.XXXXXX"
+  directory=$(mktemp -d "$place/$1.XXXXXX") && chmod 711 "$directory" && printf '%s\n' "$directory"
 }
 
 # end_processes NAME=VALUE: kill every process that has this variable in its environment; prints one line for each. A process that was

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "arus/config.h"
@@ -25,11 +26,8 @@ class ConsumerState;
 class Batch {
  public:
   Batch() noexcept = default;
-  // Looping over a temporary would outlive it; name the batch first.
-  [[nodiscard]] const Record* begin() const& noexcept { return records_.data(); }
-  [[nodiscard]] const Record* end() const& noexcept { return records_.data() + records_.size(); }
-  const Record* begin() const&& = delete;
-  const Record* end() const&& = delete;
+  [[nodiscard]] const Record* begin() const noexcept { return records_.data(); }
+  [[nodiscard]] const Record* end() const noexcept { return records_.data() + records_.size(); }
 
   [[nodiscard]] std::size_t size() const noexcept { return records_.size(); }
   [[nodiscard]] bool empty() const noexcept { return records_.empty(); }
@@ -44,6 +42,18 @@ class Batch {
   std::span<const Record> records_;
   std::span<const Gap> gaps_;
   const detail::ConsumerState* in_place_of_ = nullptr;
+};
+
+// What poll() returns: a Result<Batch> whose value() and * on a temporary hand the batch out by value, and not as a reference into
+// what is about to go. So `for (const Record& record : consumer.poll(1s).value())` is safe, which in C++20 it would not be otherwise.
+class Polled : public Result<Batch> {
+ public:
+  using Result<Batch>::Result;
+  Polled(Result<Batch> result) noexcept : Result<Batch>(std::move(result)) {}
+  [[nodiscard]] const Batch& value() const& { return Result<Batch>::value(); }
+  [[nodiscard]] Batch value() && { return Result<Batch>::value(); }
+  [[nodiscard]] const Batch& operator*() const& noexcept { return Result<Batch>::operator*(); }
+  [[nodiscard]] Batch operator*() && noexcept { return Result<Batch>::operator*(); }
 };
 
 struct TopicPartition {
@@ -75,7 +85,7 @@ class Consumer {
 
   // Waits until there is something, at most for `timeout` (zero: look once); an empty batch without gaps means that time is up.
   // Errors: `deleted` (a topic of it), `corrupt`, `evicted` (once; the next poll goes on with the gap), `forked`.
-  Result<Batch> poll(std::chrono::nanoseconds timeout);
+  Polled poll(std::chrono::nanoseconds timeout);
 
   // Groups: settles everything handed out so far, now. (The views of the last batch end with it.)
   Result<void> commit();

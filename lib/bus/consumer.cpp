@@ -379,7 +379,7 @@ Consumer::~Consumer() = default;
 Result<void> Consumer::subscribe(const std::vector<std::string>& topics) { return state_->subscribe(topics); }
 Result<void> Consumer::assign(const std::vector<TopicPartition>& partitions) { return state_->assign(partitions); }
 Result<void> Consumer::unsubscribe(std::string_view topic) { return state_->unsubscribe(topic); }
-Result<Batch> Consumer::poll(nanoseconds timeout) { return state_->poll(timeout); }
+Polled Consumer::poll(nanoseconds timeout) { return state_->poll(timeout); }
 Result<void> Consumer::commit() { return state_->commit(); }
 Result<int> Consumer::descriptor() { return state_->descriptor(); }
 void Consumer::wake() const noexcept { state_->wake(); }

@@ -465,5 +465,19 @@ TEST_F(ApiConsumer, AWaitingPollGetsPastADeadProducersClaim) {
   }
 }
 
+// `for` keeps a temporary alive, but not what a function of it returned a reference to. poll().value() is no such reference.
+static_assert(!std::is_reference_v<decltype(std::declval<Consumer&>().poll(0ns).value())>);
+static_assert(!std::is_reference_v<decltype(*std::declval<Consumer&>().poll(0ns))>);
+
+TEST_F(ApiConsumer, LoopingOverATemporaryBatchIsSafe) {
+  Topic topic = create("t");
+  Producer producer = must(topic.producer());
+  Consumer observer = observe("t");
+  send(producer, {"one", "two"});
+  std::string seen;
+  for (const Record& record : observer.poll(kSoon).value()) seen.append(text(record.value())).append(" ");
+  EXPECT_EQ(seen, "one two ");
+}
+
 }  // namespace
 }  // namespace arus::test
