@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,7 +30,9 @@ class Directory {
  public:
   Directory() : maker_(getpid()) {
     const char* root = std::getenv("ARUS_TEST_DIR");
-    path_ = std::string(root != nullptr && *root != '\0' ? root : "/dev/shm") + "/arus-unit.XXXXXX";
+    const bool own = root != nullptr && *root != '\0';
+    if (own) chmod(root, 0711);  // so that a test may become another user
+    path_ = std::string(own ? root : "/dev/shm") + "/arus-unit.XXXXXX";
     if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make " + path_);
   }
   ~Directory() {
