@@ -99,7 +99,8 @@ class Consumer {
   Result<void> resume(std::string_view topic, std::uint32_t partition);
 
   // A descriptor that becomes readable when there is something to poll: for epoll, poll, select. Valid as long as the consumer.
-  // Contract: after it was readable, call poll(0) until it returns nothing; only then is it armed again. Errors:
+  // Contract: after it was readable, call poll(0) until it returns nothing; only then is it armed again. Call it once a second in any
+  // case: a producer that dies between its commit and its ring, or inside a claim, rings for nobody, and the look repairs it. Errors:
   // `permission_denied` for an observer that may not write to the bus directory.
   Result<int> descriptor();
 

@@ -66,6 +66,7 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
   const log::BusDirectory& directory = bus_->directory();
   Subscription subscription;
   subscription.topic = *topic;
+  subscription.whole = partitions == nullptr;
   if (!config_.group.empty()) {
     if (!(*topic)->config().back_pressure)
       return fail(
@@ -118,6 +119,10 @@ Result<void> ConsumerState::add(std::vector<Subscription> subscriptions, std::ve
 
 Result<void> ConsumerState::subscribe(const std::vector<std::string>& topics) {
   if (auto good = usable(); !good) return good;
+  for (const Subscription& one : subscriptions_)
+    if (const std::string& name = one.topic->name(); !one.whole && std::find(topics.begin(), topics.end(), name) != topics.end())
+      return fail(Errc::invalid_argument,
+                  "single partitions of topic '{}' are assigned to this consumer; unsubscribe from it first", name);
   std::vector<Subscription> subscriptions;
   std::vector<PartitionReader> readers;
   for (const std::string& name : topics) {

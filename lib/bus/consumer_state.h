@@ -39,6 +39,7 @@ class ConsumerState {
     std::uint32_t group = 0;
     std::uint32_t place = 0;  // among the topic's readers
     bool counted = false;
+    bool whole = true;  // all partitions, and not those of assign()
   };
   struct InPlace {  // where a batch's records of a reader begin
     std::size_t reader;

@@ -180,6 +180,8 @@ Resumption take_cursor(const ring::Ring& ring, Cursor& cursor, std::uint64_t inc
 }
 
 void forget_beginning(Cursor& cursor) noexcept {
+  const std::uint64_t state = cursor.state.load(memory_order_relaxed);
+  cursor.state.store(ring::cursor_state(state >> 8, CursorStatus::evicted), memory_order_release);  // holds nobody back
   cursor.rejoined.store(kFresh | cursor.position.load(memory_order_relaxed), memory_order_release);
 }
 

@@ -94,8 +94,7 @@ Result<std::unique_ptr<Bell>> Bell::take(std::shared_ptr<Bells> bells, std::uint
       return std::unique_ptr<Bell>(new Bell(std::move(bells), i, incarnation, generation));
     }
   }
-  return fail(Errc::limit_reached,
-              "all {} sleepers of {} are in use; create the bus with more (BusConfig::sleepers), or let consumers spin",
+  return fail(Errc::limit_reached, "all {} sleepers of {} are in use; create the bus with more (BusConfig::sleepers)",
               bells->count_, bells->segment_.path());
 }
 

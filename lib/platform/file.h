@@ -51,9 +51,8 @@ void remove_directory(const std::string& path) noexcept;
 // Random, never 0.
 std::uint64_t random_word();
 
-// A lock on one byte of a file, by an open-file-description lock: on a descriptor of its own that is opened for the attempt
-// (threads that share a descriptor would share the lock), so that the kernel releases it when the holder dies. Inside one process a
-// table keeps threads apart as well. Never waits.
+// A lock on one byte of a file, by an open-file-description lock on a descriptor that is opened for the attempt: so threads of one
+// process exclude each other as well, and the kernel releases it when the holder dies. Closed in a forked child. Never waits.
 class FileLock {
  public:
   // The error `in_use` when somebody else holds it.

@@ -479,5 +479,17 @@ TEST_F(ApiConsumer, LoopingOverATemporaryBatchIsSafe) {
   EXPECT_EQ(seen, "one two ");
 }
 
+TEST_F(ApiConsumer, ATopicOfWhichPartitionsAreAssignedCannotBeSubscribedAsWell) {
+  Topic topic = create("t", {.partitions = 2});
+  Consumer observer = must(bus.consumer());
+  must(observer.assign({{"t", 0}}));
+  const auto refused = observer.subscribe({"t"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::invalid_argument);
+  must(observer.unsubscribe("t"));
+  must(observer.subscribe({"t"}));
+  EXPECT_TRUE(observer.position("t", 1));
+}
+
 }  // namespace
 }  // namespace arus::test
