@@ -28,8 +28,7 @@ namespace arus::tool {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using std::chrono_literals::operator""ms;
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 
 constexpr std::uint64_t kEnd = ~0ull;  // the number of the message that says: no more
 constexpr const char* kGroup = "bench";

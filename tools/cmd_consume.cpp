@@ -22,8 +22,7 @@ namespace arus::tool {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using std::chrono_literals::operator""ms;
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 
 struct Options {
   std::vector<std::string> topics;

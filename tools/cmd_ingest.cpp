@@ -153,11 +153,8 @@ class Ingestion {
     const Timestamp time = wall_clock_now();
     round_.clear();
     for (const auto& reading : host_.sample()) {
-      if (options_.filters.empty() && options_.exclusions.empty()) {
-        round_.add(reading);
-      } else if (name_.assign(reading.sensor); is_wanted(options_, name_)) {
-        round_.add(reading);
-      }
+      name_.assign(reading.sensor);
+      if (is_wanted(options_, name_)) round_.add(reading);
     }
     const auto messages = round_.messages(time);
     if (options_.block) {

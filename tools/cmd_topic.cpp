@@ -117,14 +117,15 @@ std::string to_text(const TopicInfo& info) {
 // ---- the commands -----------------------------------------------------------------------------------------------------------
 
 struct Options {
-  std::vector<std::string> names;
+  std::string name;                // of create
+  std::vector<std::string> names;  // of the others
   TopicConfig config;
   bool if_not_exists = false;
 };
 
 ExitCode create(const Command& command, const Options& options) {
   Bus bus = open_or_create_bus(command);
-  const std::string& name = options.names.front();
+  const std::string& name = options.name;
   bool created = true;
   auto topic = bus.create(name, options.config);
   if (!topic && topic.error().code() == Errc::already_exists && options.if_not_exists) {
@@ -241,7 +242,7 @@ void add_topic_command(CLI::App& app, Command& command) {
   };
 
   CLI::App* creating = add_subcommand(*topic, "create", "Create a topic, and the bus if there is none", kCreateDetails);
-  creating->add_option("NAME", options->names, "1 to 249 of a-z A-Z 0-9 . _ -")->required()->expected(1);
+  creating->add_option("NAME", options->name, "1 to 249 of a-z A-Z 0-9 . _ -")->required();
   creating->add_flag("--if-not-exists", options->if_not_exists, "Succeed if it is there already with the same configuration");
   add_topic_options(creating, options->config);
   runs(creating, create);

@@ -79,7 +79,7 @@ std::optional<std::int64_t> take_zone(std::string_view& text) {
   skip(text, ':');
   const auto minutes = text.empty() ? std::optional<int>(0) : take(text, 2);
   if (!hours || !minutes || *hours > 23 || *minutes > 59) return std::nullopt;
-  const std::int64_t seconds = (*hours * 60 + *minutes) * 60;
+  const std::int64_t seconds = (std::int64_t{*hours} * 60 + *minutes) * 60;
   return west ? -seconds : seconds;
 }
 
@@ -128,8 +128,8 @@ std::optional<Timestamp> parse_iso_time(std::string_view text) {
   } else {
     const auto zone = take_zone(text);
     if (!zone || !text.empty()) return std::nullopt;
-    seconds = std::int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86'400 + clock[0] * 3600 + clock[1] * 60 +
-              clock[2] - *zone;
+    seconds = std::int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86'400 + std::int64_t{clock[0]} * 3600 +
+              std::int64_t{clock[1]} * 60 + clock[2] - *zone;
   }
   if (std::abs(seconds) > 9'000'000'000) return std::nullopt;  // what 63 bits of nanoseconds hold: until 2255
   return seconds * 1'000'000'000 + fraction;

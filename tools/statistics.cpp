@@ -80,7 +80,9 @@ void Statistics::add(const Gap& gap) { (gap.kind == Gap::Kind::lost ? lost_ : un
 Table Statistics::table(Clock::time_point now, bool last) {
   using enum Table::Align;
   Table table({{"KEY", left}, {"COUNT"}, {"RATE/s"}, {"MIN"}, {"MEAN"}, {"MAX"}, {"LAST"}, {"UNIT", left}});
-  for (auto& [key, series] : keys_) {
+  for (auto& entry : keys_) {
+    const std::string& key = entry.first;
+    Series& series = entry.second;
     const double rate =
         last ? per_second(series.records, now - started_) : per_second(series.records - series.records_before, now - shown_);
     series.records_before = series.records;
