@@ -247,10 +247,11 @@ ExitCode throughput(const Command& command, const Options& options) {
                        {"out_of_order", received.wrong},
                        {"cpus", cpus}}));
   } else {
-    emit("throughput  {} messages/s, {}/s: {} messages of {} B in batches of {}, two processes on {}; {} lost, {} out of order\n",
-         human_count(rate), human_bytes(static_cast<std::uint64_t>(rate * static_cast<double>(options.size))),
-         human_count(static_cast<double>(received.records)), options.size, options.batch, cpu_text(cpus), next - received.records,
-         received.wrong);
+    emit(
+        "throughput  {} messages/s, {}/s: {} B each, in batches of {}\n"
+        "            {} messages on {}, {} lost, {} out of order\n",
+        human_count(rate), human_bytes(static_cast<std::uint64_t>(rate * static_cast<double>(options.size))), options.size,
+        options.batch, human_count(static_cast<double>(received.records)), cpu_text(cpus), next - received.records, received.wrong);
   }
   return unless_stopped(whole ? ExitCode::ok : ExitCode::failed);
 }
@@ -336,9 +337,11 @@ ExitCode latency(const Command& command, const Options& options) {
                        {"cpus", cpus}}));
   } else {
     const auto text = [](std::uint32_t ns) { return human_duration(std::chrono::nanoseconds(ns)); };
-    emit("round trip  p50 {}, p90 {}, p99 {}, p99.9 {}, max {}: {} of {} B, two processes on {}\n", text(at(0.5)), text(at(0.9)),
-         text(at(0.99)), text(at(0.999)), text(times.back()), human_count(static_cast<double>(times.size())), options.size,
-         cpu_text(cpus));
+    emit(
+        "round trip  p50 {}, p90 {}, p99 {}, p99.9 {}, max {}\n"
+        "            {} of {} B on {}\n",
+        text(at(0.5)), text(at(0.9)), text(at(0.99)), text(at(0.999)), text(times.back()),
+        human_count(static_cast<double>(times.size())), options.size, cpu_text(cpus));
   }
   return unless_stopped(ExitCode::ok);
 }
