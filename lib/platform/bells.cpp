@@ -108,7 +108,8 @@ Bell::~Bell() {
       unlink(bells_->fifo_path(index_, fifo).c_str());
     } catch (...) {  // out of memory: the next owner of the bell no longer knows it, a sweep of the directory does
     }
-  line.incarnation.store(kNoIncarnation, std::memory_order_release);
+  std::uint64_t mine = incarnation_;
+  line.incarnation.compare_exchange_strong(mine, kNoIncarnation, std::memory_order_acq_rel);
 }
 
 std::uint32_t Bell::rings() const noexcept { return bells_->line(index_).rings.load(std::memory_order_acquire); }
