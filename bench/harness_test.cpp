@@ -163,8 +163,8 @@ TEST_F(HarnessTest, AnInterruptEndsTheChildren) {
 }
 
 TEST(MessageTest, EveryMessageOfEverySizeIsWholeAndDifferent) {
-  for (const std::size_t bytes : {16, 32, 64, 256, 4096, 65536, 1 << 20}) {
-    for (const std::size_t batch : {1, 32}) {
+  for (const std::size_t bytes : {16u, 32u, 64u, 256u, 4096u, 65536u, 1u << 20}) {
+    for (const std::size_t batch : {1u, 32u}) {
       if (batch * bytes > 1 << 20) continue;
       MessageSource source(bytes, batch);
       MessageCheck check(bytes);

@@ -140,7 +140,7 @@ constexpr Mode kLoan{.api = Api::loan};
 constexpr Mode kSingle{.producers = arus::Producers::single};
 
 void add_round_trips(Suite& suite) {
-  for (const std::size_t bytes : {32, 64}) {
+  for (const std::size_t bytes : {32u, 64u}) {
     suite.push_back({round_trip(bytes, "spin"), contestant<RoundTrip<ArusBus<kSend>>>("arus", {bytes}), two_line_floor(bytes)});
     suite.push_back(
         {round_trip(bytes, "spin"), contestant<RoundTrip<ArusBus<kLoan>>>("arus, loan", {bytes}), two_line_floor(bytes)});

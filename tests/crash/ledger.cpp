@@ -81,7 +81,6 @@ struct Ledger::Shared {
 Ledger::Ledger(std::uint32_t senders, std::uint32_t readers, std::uint64_t offsets)
     : bytes_(sizeof(Shared) + senders * sizeof(Sender) + (readers + 1) * offsets * sizeof(std::uint64_t)),
       senders_(senders),
-      readers_(readers),
       offsets_(offsets) {
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();

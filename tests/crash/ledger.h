@@ -80,7 +80,6 @@ class Ledger {
   Shared* shared_;
   std::size_t bytes_;
   std::uint32_t senders_;
-  std::uint32_t readers_;
   std::uint64_t offsets_;
 };
 

@@ -219,7 +219,7 @@ TEST_F(ApiProducer, ALoanIsCommittedShorter) {
   Topic topic = create("t");
   Producer producer = must(topic.producer());
   Consumer consumer = observe("t");
-  for (const std::size_t size : {1000, 999, 500, 1, 0}) {
+  for (const std::size_t size : {1000u, 999u, 500u, 1u, 0u}) {
     auto loan = must(producer.loan(1000));
     std::memset(loan.data().data(), 'b', 1000);
     must(loan.commit(size));

@@ -189,7 +189,7 @@ TEST_F(RingIndex, AnEntryWhoseRecordIsGoneIsIgnored) {
 }
 
 TEST_F(RingIndex, TheLastBoundaryBeforeSomething) {
-  for (const std::uint64_t i : {3, 40, 20}) note(i, static_cast<std::int64_t>(i) * 100);
+  for (const std::uint64_t i : {3u, 40u, 20u}) note(i, static_cast<std::int64_t>(i) * 100);
   const auto below = [&](std::uint64_t offset) {
     return ring::last_boundary(raw_.ring, [&](const ring::Boundary& boundary) { return boundary.offset <= offset; });
   };
