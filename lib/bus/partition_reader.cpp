@@ -13,7 +13,6 @@ using platform::pass;
 using ring::Found;
 using ring::View;
 using std::memory_order_acquire;
-using std::memory_order_relaxed;
 using std::memory_order_release;
 
 // ---- where to begin --------------------------------------------------------------------------------------------------------------

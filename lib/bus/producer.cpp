@@ -45,7 +45,7 @@ ProducerState::ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig c
       record_size_(topic_->config().record_size),
       max_bytes_(ring::most_bytes(topic_->config().partition_bytes >> ring::kCellShift)) {}
 
-Result<std::unique_ptr<ProducerState>> ProducerState::make(std::shared_ptr<TopicState> topic, const ProducerConfig& config) {
+Result<std::unique_ptr<ProducerState>> ProducerState::make(const std::shared_ptr<TopicState>& topic, const ProducerConfig& config) {
   if (auto good = topic->check(); !good) return pass(good);
   if (auto able = topic->bus_directory().need_lease("producing"); !able) return pass(able);
   const TopicConfig& topic_config = topic->config();

@@ -23,7 +23,7 @@ struct LoanState {
 
 class ProducerState {
  public:
-  static Result<std::unique_ptr<ProducerState>> make(std::shared_ptr<TopicState> topic, const ProducerConfig& config);
+  static Result<std::unique_ptr<ProducerState>> make(const std::shared_ptr<TopicState>& topic, const ProducerConfig& config);
   ~ProducerState();
   ProducerState(const ProducerState&) = delete;
   ProducerState& operator=(const ProducerState&) = delete;

@@ -12,7 +12,6 @@
 
 namespace arus {
 
-using platform::fail;
 using platform::pass;
 
 namespace {

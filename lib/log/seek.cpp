@@ -7,7 +7,6 @@
 namespace arus::log {
 
 using platform::fail;
-using platform::pass;
 using ring::Boundary;
 using ring::Found;
 using ring::Ring;

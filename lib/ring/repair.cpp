@@ -8,7 +8,6 @@ namespace {
 
 using std::memory_order_acquire;
 using std::memory_order_relaxed;
-using std::memory_order_release;
 
 struct Intent {
   std::uint32_t slot;
