@@ -82,7 +82,7 @@ class Loan {
 // Forms: try_… never waits (`full` when there is no room); the others wait up to the timeout they are given, else the
 // producer's (`timed_out`, and the message names who held it back). No system call unless somebody sleeps or room is short.
 // Errors of all: `too_large`, `invalid_argument`, `schema_mismatch` (a fixed record size), `deleted`, `forked`, `corrupt`.
-// Nothing was appended when a call fails.
+// Nothing was appended when a call fails. A topic whose files were removed without Bus::remove is noticed within a second.
 //
 // Crash: what was committed stays; what was claimed and not committed is skipped by whoever looks first, and reported as
 // uncommitted. Stopped (SIGSTOP) inside a claim, it holds readers of that partition at the claim until it goes on or dies.
@@ -104,7 +104,7 @@ class Producer {
   Result<Loan> loan(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
 
   // Many at once: neighbours that go to the same partition are claimed together and become visible together (in portions of
-  // at most a quarter of the ring). Returns how many were appended, in order; fewer than all when room or time ran out. An
+  // at most a quarter of the ring), stamped with one time. Returns how many were appended, in order; fewer than all when room or time ran out. An
   // error means that none was.
   Result<std::size_t> try_send_many(std::span<const Message> messages);
   Result<std::size_t> send_many(std::span<const Message> messages);
