@@ -83,10 +83,29 @@ class Start {
 inline constexpr Start Start::earliest{At::earliest, 0};
 inline constexpr Start Start::latest{At::latest, 0};
 
+// What producers owe a group.
+enum class Delivery : std::uint8_t {
+  lossless,  // they do not overwrite what it has not read: a full ring makes them wait
+  lossy,     // they overwrite; the group is told the exact range it lost
+};
+
+// How partitions are shared out among the members of a group.
+enum class Assignor : std::uint8_t {
+  range,   // per topic, neighbouring partitions; topics of equal partition counts are cut alike
+  sticky,  // over all topics, evenly, and as few as possible change hands when members come and go
+};
+
+// What a group does where its committed offset is no longer there.
+enum class OnLost : std::uint8_t {
+  earliest,  // goes on with the oldest record that is left; the gap is reported
+  latest,    // goes on at the end; the gap is reported
+  fail,      // poll() returns `out_of_range`, until it is told by seek() where to go on
+};
+
 struct ConsumerConfig {
   // Empty: an observer, which maps the data read-only, disturbs nobody, and is told exactly what it lost.
-  // Otherwise a lossless reader under this name: producers wait for it, and it goes on where the name left off. One live
-  // consumer per name and topic.
+  // Otherwise a member of the group of that name: the members share the partitions of what they subscribe to, and the group goes on
+  // where it left off.
   std::string group{};
   Start start = Start::latest;  // where there is no committed offset
   Wait wait{};
@@ -94,8 +113,26 @@ struct ConsumerConfig {
   // Observers only. false: a batch is a private copy, checked, intact until the next poll. true: views into the ring that
   // may be overwritten while they are used; ask Batch::intact() *after* use and before trusting what was computed.
   bool in_place = false;
-  // How long producers wait for a group without a live member (from when its death was first seen).
+
+  // ---- of a member of a group ----
+  // A static member: a restart under the same name within the grace takes its partitions back at once, without moving others.
+  std::string instance{};
+  bool auto_commit = true;  // poll() settles what the last one handed out; false: commit() alone does
+  OnLost on_lost = OnLost::earliest;
+
+  // ---- of the group: members that live at the same time agree on these (else `config_mismatch`); the first one decides ----
+  Delivery delivery = Delivery::lossless;
+  Assignor assignor = Assignor::sticky;
+  // Lossless until a partition is so far behind; then evicted, with an error that says so. 0: no limit. Such a group reads copies.
+  std::uint64_t evict_behind_records = 0;
+  std::uint64_t evict_behind_bytes = 0;
+  // Evicted when its live reader has not moved for so long while producers waited for it. 0: they wait as long as it lives.
+  std::chrono::nanoseconds stall_limit{0};
+  // How long producers wait for a group without a live member (from when its death was first seen), and how long a static member
+  // that is gone keeps its partitions.
   std::chrono::nanoseconds grace = std::chrono::seconds(10);
+  // How long committed offsets are kept when the last member is gone (from when that was first seen).
+  std::chrono::nanoseconds offsets_kept = std::chrono::hours(24 * 7);
 };
 
 }  // namespace arus

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -61,34 +62,61 @@ struct TopicPartition {
   std::uint32_t partition;
 };
 
+// What a member is told when partitions come and go; called inside subscribe(), unsubscribe() and poll(), by their thread.
+struct AssignmentListener {
+  // They are this consumer's from here on.
+  std::function<void(std::span<const TopicPartition>)> assigned{};
+  // They are about to go to another member: the last moment to commit() what was done with them. Not called for what a member loses with
+  // its process, or when it is fenced.
+  std::function<void(std::span<const TopicPartition>)> revoked{};
+};
+
 // Reads one or several topics. Move-only; belongs to one thread at a time.
 //
 // As an observer (no group): lossy, exact. What it lost is in Batch::gaps(). Needs read permission only; without write
 // permission to the topic's wait flags it sleeps in steps of a millisecond.
-// In a group: lossless. A record is settled by the next poll (or commit()): then producers may overwrite it, and a successor
-// starts behind it. A reader that dies before that leaves its last batch to the successor: at least once.
+// In a group: the members share the partitions of the topics they subscribe to; each partition is read by one of them. When members come
+// and go, only the partitions that move stop, from when their reader lets them go (at its next poll) or is dead until the next one
+// takes them; a member must therefore keep polling. A record is settled by the next poll, unless auto_commit is off, or by commit():
+// then producers may overwrite it, and a successor starts behind it. A member that dies before that leaves its last batch to the
+// successor: at least once.
 //
-// Crash: see above; a dead reader's name is free at once. Stopped: a lossless reader holds producers back for as long as it is
-// stopped; nobody is evicted while its process lives. Fork: every call in the child answers `forked`.
+// Crash: see above; a dead member's partitions are taken over as soon as another one looks. Stopped: a member keeps its partitions for
+// as long as its process lives, and a lossless group that has no stall limit holds producers back meanwhile. Fork: every call in the
+// child answers `forked`.
 class Consumer {
  public:
   Consumer(Consumer&&) noexcept;
   Consumer& operator=(Consumer&&) noexcept;
   ~Consumer();
 
-  // Adds topics. On an error none is added. Errors: `not_found`, `permission_denied`, `forbidden` (a lossless group on a topic
-  // without back-pressure), `in_use` (the group's name has a live reader), `limit_reached`, `out_of_range`.
+  // Adds topics. On an error none is added. In a group: takes part in sharing them out, and takes what is free at once; the rest comes with
+  // later polls. Errors: `not_found`, `permission_denied`, `forbidden` (a lossless group on a topic without back-pressure), `in_use` (the
+  // instance name belongs to a live process), `config_mismatch` (other live members of the group have other settings),
+  // `limit_reached`, `out_of_range`.
   Result<void> subscribe(const std::vector<std::string>& topics);
-  // The same for single partitions (observers only).
+  // All topics of the bus whose whole name matches an extended regular expression, also those that are made later (noticed within a second);
+  // deleted ones leave by themselves.
+  Result<void> subscribe_pattern(std::string_view pattern);
+  // The same as subscribe() for single partitions, which do not take part in sharing out. In a group: `in_use` if another member reads one.
   Result<void> assign(const std::vector<TopicPartition>& partitions);
   Result<void> unsubscribe(std::string_view topic);
 
+  // What it reads now.
+  [[nodiscard]] std::vector<TopicPartition> assignment() const;
+  void on_assignment(AssignmentListener listener);
+
   // Waits until there is something, at most for `timeout` (zero: look once); an empty batch without gaps means that time is up.
-  // Errors: `deleted` (a topic of it), `corrupt`, `evicted` (once; the next poll goes on with the gap), `forked`.
+  // Errors: `deleted` (a topic of it), `corrupt`, `evicted` (once; the next poll goes on, with the gap if there is one), `fenced` (not a
+  // member any more, subscribed to nothing), `out_of_range` (OnLost::fail), `forked`.
   Polled poll(std::chrono::nanoseconds timeout);
 
-  // Groups: settles everything handed out so far, now. (The views of the last batch end with it.)
+  // Groups: settles everything handed out so far, now. The views of the last batch end with it. Errors: `evicted`, `fenced`.
   Result<void> commit();
+  // Settles a record and what came before it in its partition; their views end with it.
+  Result<void> commit(const Record& record);
+  // Settles what comes before `offset`, which must have been handed out.
+  Result<void> commit(std::string_view topic, std::uint32_t partition, std::uint64_t offset);
 
   // The offset that is delivered next. / End offset minus position.
   [[nodiscard]] Result<std::uint64_t> position(std::string_view topic, std::uint32_t partition) const;

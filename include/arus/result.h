@@ -32,6 +32,7 @@ enum class Errc : std::uint8_t {
   limit_reached,    // a limit fixed at creation (producers, groups, sleepers); the message names it
   forbidden,        // the topic's configuration does not allow it (back-pressure)
   evicted,          // the group was evicted; what it lost is reported by exact range
+  fenced,           // this member was taken out of its group; subscribe again
   deleted,          // the topic or the bus was deleted while this was attached to it
   forked,           // this object belongs to the parent process; open the bus anew in the child
   // What the system said.

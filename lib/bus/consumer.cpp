@@ -19,8 +19,10 @@ constexpr std::int64_t kMillisecond = 1'000'000;           // ns
 constexpr std::int64_t kIdleSleep = 1'000'000'000;         // a wake-up that died with its sender is made up for after this
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
 constexpr std::int64_t kBlindSleep = kMillisecond;         // without permission to be woken
+constexpr std::int64_t kPendingSleep = 50 * kMillisecond;  // a reader that lets go may die before it tells
 constexpr std::uint32_t kMostPauses = 256;
 constexpr std::uint32_t kRoundsPerClock = 32;  // a look at the clock costs as much as several at the ring
+constexpr std::uint32_t kLooksPerClock = 32;   // of polls, each of which takes longer than that
 
 }  // namespace
 
@@ -30,9 +32,14 @@ ConsumerState::ConsumerState(std::shared_ptr<BusState> bus, ConsumerConfig confi
 Result<std::unique_ptr<ConsumerState>> ConsumerState::make(std::shared_ptr<BusState> bus, const ConsumerConfig& config) {
   if (config.max_records == 0 || config.max_records > 1u << 20)
     return fail(Errc::invalid_argument, "max_records is {}; it must be 1 to {}", config.max_records, 1u << 20);
-  if (config.group.size() > group::GroupTable::kMostName)
-    return fail(Errc::invalid_argument, "a group's name has at most {} characters, this one {}", group::GroupTable::kMostName,
-                config.group.size());
+  if (!config.group.empty())
+    if (auto good = group::GroupFile::check_name(config.group); !good) return pass(good);
+  for (const nanoseconds duration : {config.grace, config.stall_limit, config.offsets_kept})
+    if (duration < nanoseconds::zero())
+      return fail(Errc::invalid_argument, "grace, stall_limit and offsets_kept of group '{}' must not be negative; one is {} ns",
+                  config.group, duration.count());
+  if (config.evict_behind_records != 0 && config.evict_behind_bytes != 0)
+    return fail(Errc::invalid_argument, "group '{}' has both evict_behind_records and evict_behind_bytes; choose one", config.group);
   log::BusDirectory& directory = bus->directory();
   if (!config.group.empty())
     if (auto able = directory.need_lease("reading in a group"); !able) return pass(able);
@@ -47,6 +54,13 @@ Result<std::unique_ptr<ConsumerState>> ConsumerState::make(std::shared_ptr<BusSt
 
 ConsumerState::~ConsumerState() {
   if (!bus_->ours()) return;
+  if (membership_) {
+    membership_->leave();
+    for (PartitionReader& reader : readers_) reader.let_go(membership_->incarnation_for(reader.topic().name(), reader.partition()));
+    membership_->tell();
+  } else {
+    for (PartitionReader& reader : readers_) reader.let_go(platform::kNoIncarnation);
+  }
   readers_.clear();
   for (Subscription& subscription : subscriptions_) detach(subscription);
 }
@@ -68,24 +82,23 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
   subscription.topic = *topic;
   subscription.whole = partitions == nullptr;
   if (!config_.group.empty()) {
-    if (!(*topic)->config().back_pressure)
-      return fail(
-          Errc::forbidden,
-          "topic '{}' permits no back-pressure, and group '{}' is lossless; observe it (no group), or create the topic with "
-          "back-pressure",
-          name, config_.group);
+    if (!(*topic)->config().back_pressure && config_.delivery == Delivery::lossless)
+      return fail(Errc::forbidden,
+                  "topic '{}' permits no back-pressure, and group '{}' is lossless; make the group lossy (Delivery::lossy), observe the "
+                  "topic (no group), or create it with back-pressure",
+                  name, config_.group);
     auto table = (*topic)->groups(platform::Access::write);
     if (!table) return pass(table);
-    auto group = (*table)->take(config_.group, directory.incarnation(), *directory.leases());
+    auto group = (*table)->find_or_add(config_.group);
     if (!group) return pass(group);
     subscription.table = *table;
     subscription.group = *group;
   }
   std::vector<std::uint32_t> all;
-  if (partitions == nullptr)
+  if (partitions == nullptr && !subscription.table)  // a group shares them out
     for (std::uint32_t i = 0; i < (*topic)->config().partitions; ++i) all.push_back(i);
   for (const std::uint32_t partition : partitions != nullptr ? *partitions : all) {
-    auto reader = subscription.table ? PartitionReader::join(*topic, partition, subscription.table, subscription.group, config_)
+    auto reader = subscription.table ? PartitionReader::join(*topic, partition, reading(subscription))
                                      : PartitionReader::observe(*topic, partition, config_.start, config_.in_place);
     if (!reader) {
       detach(subscription);
@@ -106,19 +119,27 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
 }
 
 void ConsumerState::detach(Subscription& subscription) noexcept {
-  const std::uint64_t incarnation = bus_->directory().incarnation();
-  if (subscription.counted) subscription.topic->waits()->remove_reader(subscription.place, incarnation);
-  if (subscription.table) subscription.table->release(subscription.group, incarnation);
+  if (subscription.counted) subscription.topic->waits()->remove_reader(subscription.place, bus_->directory().incarnation());
 }
 
-Result<void> ConsumerState::add(std::vector<Subscription> subscriptions, std::vector<PartitionReader> readers) {
-  std::move(subscriptions.begin(), subscriptions.end(), std::back_inserter(subscriptions_));
-  std::move(readers.begin(), readers.end(), std::back_inserter(readers_));
-  return {};
+// A failed call leaves nothing of what it has begun.
+void ConsumerState::undo(std::vector<Subscription>& subscriptions, std::vector<PartitionReader>& readers) noexcept {
+  for (PartitionReader& reader : readers) {
+    reader.give_up();
+    reader.let_go(platform::kNoIncarnation);
+  }
+  readers.clear();
+  for (Subscription& one : subscriptions) detach(one);
 }
 
 Result<void> ConsumerState::subscribe(const std::vector<std::string>& topics) {
   if (auto good = usable(); !good) return good;
+  if (pattern_)
+    return fail(Errc::invalid_argument, "this consumer follows a pattern; unsubscribe from its topics, or make another consumer");
+  return subscribe_all(topics);
+}
+
+Result<void> ConsumerState::subscribe_all(const std::vector<std::string>& topics) {
   for (const Subscription& one : subscriptions_)
     if (const std::string& name = one.topic->name(); !one.whole && std::find(topics.begin(), topics.end(), name) != topics.end())
       return fail(Errc::invalid_argument,
@@ -132,20 +153,69 @@ Result<void> ConsumerState::subscribe(const std::vector<std::string>& topics) {
       continue;
     auto subscription = attach(name, nullptr, false, readers);
     if (!subscription) {
-      for (PartitionReader& reader : readers) reader.give_up();
-      readers.clear();
-      for (Subscription& one : subscriptions) detach(one);
+      undo(subscriptions, readers);
       return pass(subscription);
     }
     subscriptions.push_back(std::move(*subscription));
   }
-  return add(std::move(subscriptions), std::move(readers));
+  const std::size_t before = subscriptions_.size();
+  std::move(subscriptions.begin(), subscriptions.end(), std::back_inserter(subscriptions_));
+  std::move(readers.begin(), readers.end(), std::back_inserter(readers_));
+  if (config_.group.empty()) return {};
+  auto joined = join_group();
+  if (!joined) {
+    // Back to what it was; readers of what was subscribed to before go on.
+    std::vector<std::string> names;
+    for (std::size_t i = before; i < subscriptions_.size(); ++i) names.push_back(subscriptions_[i].topic->name());
+    for (PartitionReader& reader : readers_)
+      if (std::find(names.begin(), names.end(), reader.topic().name()) != names.end()) reader.give_up();
+    for (const std::string& name : names) [[maybe_unused]]
+      auto left = unsubscribe(name);
+  }
+  return joined;
+}
+
+Result<void> ConsumerState::subscribe_pattern(std::string_view pattern) {
+  if (auto good = usable(); !good) return good;
+  if (!subscriptions_.empty())
+    return fail(Errc::invalid_argument, "this consumer reads topics by name; unsubscribe from them, or make another consumer");
+  try {
+    pattern_.emplace(pattern.begin(), pattern.end(), std::regex::extended | std::regex::nosubs);
+  } catch (const std::regex_error& error) {
+    return fail(Errc::invalid_argument, "'{}' is no extended regular expression: {}", pattern, error.what());
+  }
+  if (!config_.group.empty())
+    if (auto joined = join_group(); !joined) {
+      pattern_.reset();
+      return joined;
+    }
+  return follow_pattern();
+}
+
+// What has been made or deleted since the last look.
+Result<void> ConsumerState::follow_pattern() {
+  auto topics = bus_->directory().topics();
+  if (!topics) return pass(topics);
+  std::erase_if(*topics, [&](const std::string& name) { return !std::regex_match(name, *pattern_); });
+  const auto is_there = [&](const Subscription& one) {
+    return std::find(topics->begin(), topics->end(), one.topic->name()) != topics->end() && one.topic->check();
+  };
+  std::vector<std::string> gone;
+  for (const Subscription& one : subscriptions_)
+    if (!is_there(one)) gone.push_back(one.topic->name());
+  for (const std::string& name : gone)
+    if (auto left = unsubscribe(name); !left) return left;
+  for (const std::string& name : *topics) {
+    auto added = subscribe_all({name});
+    if (!added && added.error().code() != Errc::not_found && added.error().code() != Errc::deleted) return added;
+  }
+  return {};
 }
 
 Result<void> ConsumerState::assign(const std::vector<TopicPartition>& partitions) {
   if (auto good = usable(); !good) return good;
-  if (!config_.group.empty())
-    return fail(Errc::invalid_argument, "a consumer in a group ('{}') reads whole topics: use subscribe, or no group",
+  if (membership_ && !shared_topics().empty())
+    return fail(Errc::invalid_argument, "this consumer shares topics with its group ('{}'); unsubscribe from them before assign",
                 config_.group);
   std::vector<Subscription> subscriptions;
   std::vector<PartitionReader> readers;
@@ -160,28 +230,51 @@ Result<void> ConsumerState::assign(const std::vector<TopicPartition>& partitions
     const std::vector<std::uint32_t> just_this{one.partition};
     auto subscription = attach(one.topic, &just_this, counted, readers);
     if (!subscription) {
-      readers.clear();
-      for (Subscription& made : subscriptions) detach(made);
+      undo(subscriptions, readers);
       return pass(subscription);
     }
     subscriptions.push_back(std::move(*subscription));
   }
-  return add(std::move(subscriptions), std::move(readers));
+  std::move(subscriptions.begin(), subscriptions.end(), std::back_inserter(subscriptions_));
+  std::move(readers.begin(), readers.end(), std::back_inserter(readers_));
+  return {};
 }
 
 Result<void> ConsumerState::unsubscribe(std::string_view topic) {
   if (auto good = usable(); !good) return good;
   buffer_.clear();
   in_place_.clear();
-  std::erase_if(readers_, [&](const PartitionReader& reader) { return reader.topic().name() == topic; });
-  const auto removed = std::erase_if(subscriptions_, [&](Subscription& subscription) {
-    if (subscription.topic->name() != topic) return false;
-    detach(subscription);
-    return true;
-  });
   next_ = 0;
-  if (removed == 0) return fail(Errc::not_found, "this consumer is not subscribed to topic '{}'", topic);
-  return {};
+  const auto same = [&](const Subscription& one) { return one.topic->name() == topic; };
+  if (std::none_of(subscriptions_.begin(), subscriptions_.end(), same))
+    return fail(Errc::not_found, "this consumer is not subscribed to topic '{}'", topic);
+  pending_.clear();  // found again by the next poll; those of this topic must not outlive its table
+  std::vector<Subscription> left;
+  for (Subscription& one : subscriptions_) {
+    if (!same(one)) continue;
+    detach(one);
+    left.push_back(std::move(one));
+  }
+  std::erase_if(subscriptions_, [](const Subscription& one) { return one.topic == nullptr; });
+  Result<void> told{};
+  const bool leaves = membership_ && shared_topics().empty() && !pattern_;
+  if (leaves)
+    membership_->leave();
+  else if (membership_)
+    told = membership_->subscribe(shared_topics());
+  for (PartitionReader& reader : readers_)
+    if (reader.topic().name() == topic)
+      reader.let_go(membership_ ? membership_->incarnation_for(reader.topic().name(), reader.partition()) : platform::kNoIncarnation);
+  std::erase_if(readers_, [&](const PartitionReader& reader) { return reader.topic().name() == topic; });
+  if (membership_) membership_->tell();
+  if (leaves) membership_.reset();
+  return told;
+}
+
+std::vector<TopicPartition> ConsumerState::assignment() const {
+  std::vector<TopicPartition> all;
+  for (const PartitionReader& reader : readers_) all.push_back({reader.topic().name(), reader.partition()});
+  return all;
 }
 
 Result<PartitionReader*> ConsumerState::find(std::string_view topic, std::uint32_t partition) {
@@ -215,6 +308,14 @@ Result<void> ConsumerState::commit() {
   return settle();
 }
 
+Result<void> ConsumerState::commit(std::string_view topic, std::uint32_t partition, std::uint64_t offset) {
+  if (config_.group.empty())
+    return fail(Errc::invalid_argument, "an observer has nothing to commit; name a group in ConsumerConfig");
+  auto reader = find(topic, partition);
+  if (!reader) return pass(reader);
+  return (*reader)->settle_before(offset);
+}
+
 // One look at every reader. An error counts when there is nothing else to report.
 Result<bool> ConsumerState::collect() {
   Result<bool> result = false;
@@ -226,9 +327,11 @@ Result<bool> ConsumerState::collect() {
     if (reader.paused) continue;
     const std::size_t before = buffer_.records().size();
     auto took = reader.take(buffer_);
-    if (config_.in_place && buffer_.records().size() != before) in_place_.push_back({at, reader.taken_from()});
+    if (reader.is_observed_in_place() && buffer_.records().size() != before) in_place_.push_back({at, reader.taken_from()});
     if (took && *took) {
       if (result) result = true;
+    } else if (took && reader.deleted() && pattern_) {
+      gone_look_at_ = look_at_ = 0;  // it leaves with the next look
     } else if (took && reader.deleted()) {
       took = fail(Errc::deleted, "topic '{}' was deleted", reader.topic().name());
     }
@@ -259,8 +362,15 @@ void ConsumerState::adapt(std::size_t found) noexcept {
 Result<Batch> ConsumerState::poll(nanoseconds timeout) {
   if (auto good = usable(); !good) [[unlikely]]
     return pass(good);
-  if (auto settled = settle(); !settled) [[unlikely]]
-    return pass(settled);
+  buffer_.clear();
+  in_place_.clear();
+  if (config_.auto_commit)
+    if (auto settled = settle(); !settled) [[unlikely]]
+      return pass(settled);
+  if (must_rebalance()) [[unlikely]]
+    if (auto moved = rebalance(); !moved) return pass(moved);
+  if (++looks_ % kLooksPerClock == 0) [[unlikely]]
+    if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
   auto found = collect();
   if (next_ + 1 < readers_.size())
     ++next_;
@@ -275,7 +385,7 @@ Result<Batch> ConsumerState::poll(nanoseconds timeout) {
 
 Result<bool> ConsumerState::wait(nanoseconds timeout) {
   if (timeout <= nanoseconds::zero()) {
-    if (++looks_ % kRoundsPerClock == 0 || (bell_ && bell_->has_descriptor()))
+    if (bell_ && bell_->has_descriptor())
       if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
     return arm_descriptor();
   }
@@ -289,7 +399,8 @@ Result<bool> ConsumerState::wait(nanoseconds timeout) {
     if (round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
     if (woken_.exchange(false, std::memory_order_acq_rel)) return false;
     // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
-    if (auto settled = settle(); !settled) return pass(settled);
+    if (config_.auto_commit)
+      if (auto settled = settle(); !settled) return pass(settled);
     const std::int64_t now = platform::boot_time();
     if (auto good = look_after_all(now); !good) return pass(good);
     if (deadline.passed()) return arm_descriptor();
@@ -303,6 +414,9 @@ Result<bool> ConsumerState::arm_descriptor() {
   bell_->drain();
   for (const PartitionReader& reader : readers_)
     if (!reader.paused) reader.arm(bell_->index());
+  if (membership_) membership_->file().changes().arm(bell_->index());
+  if (must_rebalance())
+    if (auto moved = rebalance(); !moved) return pass(moved);
   auto found = collect();
   if (found && *found) bell_->wake();  // stays readable until a poll has found nothing
   return found;
@@ -316,6 +430,9 @@ bool ConsumerState::any_ready() const noexcept {
 // Once: the caller looks again. See ring/wake.h for the order.
 void ConsumerState::sleep(std::int64_t ns) noexcept {
   bool heard = bell_ != nullptr;
+  // Among other members: on descriptors, one of which tells of deaths.
+  const int beside = heard && membership_ && membership_->has_company() && bell_->descriptor() ? membership_->watch_descriptor() : -1;
+  if (beside >= 0) bell_->drain();
   const std::uint32_t rings = heard ? bell_->rings() : 0;
   bool doubtful = false;
   for (const PartitionReader& reader : readers_) {
@@ -323,8 +440,14 @@ void ConsumerState::sleep(std::int64_t ns) noexcept {
     if (heard && !reader.arm(bell_->index())) heard = false;
     doubtful |= reader.open_claim();
   }
-  if (any_ready() || woken_.load(std::memory_order_acquire)) return;
-  if (heard) {
+  if (membership_ && heard) membership_->file().changes().arm(bell_->index());
+  if (any_ready() || may_take_something() || woken_.load(std::memory_order_acquire)) return;
+  if (membership_) ns = std::min(ns, membership_->longest_sleep(platform::boot_time()));
+  if (!pending_.empty()) ns = std::min(ns, kPendingSleep);
+  if (heard && beside >= 0) {
+    bell_->sleep_beside(beside, std::min(ns, doubtful ? kDoubtfulSleep : kIdleSleep));
+    look_at_ = 0;
+  } else if (heard) {
     bell_->sleep(rings, std::min(ns, doubtful ? kDoubtfulSleep : kIdleSleep));
   } else {
     const timespec nap{0, static_cast<long>(std::min(ns, kBlindSleep))};
@@ -338,8 +461,20 @@ Result<void> ConsumerState::look_after_all(std::int64_t now) {
   look_at_ = now + kMillisecond;
   for (PartitionReader& reader : readers_)
     if (!reader.paused) reader.look_after();
+  if (membership_) {
+    if (auto looked = membership_->look_after(now); !looked) {
+      if (looked.error().code() == Errc::fenced) return leave_fenced(looked.error());
+      return looked;
+    }
+    if (must_rebalance())
+      if (auto moved = rebalance(); !moved) return moved;
+  }
   if (now >= gone_look_at_) {
     gone_look_at_ = now + kIdleSleep;
+    if (pattern_) {
+      if (auto good = bus_->check(); !good) return good;
+      return follow_pattern();
+    }
     for (const Subscription& subscription : subscriptions_)
       if (auto there = subscription.topic->check(); !there) return there;
     return bus_->check();
@@ -356,8 +491,19 @@ Result<int> ConsumerState::descriptor() {
                 "a descriptor needs write permission to {}, so that producers can wake this process; poll with a timeout instead",
                 bell_ ? log::waits_path(deaf->topic().directory()) : bus_->directory().path());
   auto descriptor = bell_->descriptor();
-  if (descriptor) bell_->wake();  // readable at first: the first poll arms it
-  return descriptor;
+  if (!descriptor) return descriptor;
+  bell_->wake();  // readable at first: the first poll arms it
+  if (config_.group.empty()) return descriptor;
+  // In a group the deaths of other members are something to poll for.
+  if (!descriptors_) {
+    auto set = platform::DescriptorSet::make();
+    if (!set) return pass(set);
+    descriptors_ = std::move(*set);
+    if (auto added = descriptors_->add(*descriptor); !added) return pass(added);
+  }
+  if (membership_ && membership_->watch_descriptor() >= 0)
+    if (auto added = descriptors_->add(membership_->watch_descriptor()); !added) return pass(added);
+  return descriptors_->get();
 }
 
 void ConsumerState::wake() noexcept {
@@ -385,7 +531,16 @@ Result<void> Consumer::subscribe(const std::vector<std::string>& topics) { retur
 Result<void> Consumer::assign(const std::vector<TopicPartition>& partitions) { return state_->assign(partitions); }
 Result<void> Consumer::unsubscribe(std::string_view topic) { return state_->unsubscribe(topic); }
 Polled Consumer::poll(nanoseconds timeout) { return state_->poll(timeout); }
+Result<void> Consumer::subscribe_pattern(std::string_view pattern) { return state_->subscribe_pattern(pattern); }
 Result<void> Consumer::commit() { return state_->commit(); }
+Result<void> Consumer::commit(const Record& record) {
+  return state_->commit(record.topic(), record.partition(), record.offset() + 1);
+}
+Result<void> Consumer::commit(std::string_view topic, std::uint32_t partition, std::uint64_t offset) {
+  return state_->commit(topic, partition, offset);
+}
+std::vector<TopicPartition> Consumer::assignment() const { return state_->assignment(); }
+void Consumer::on_assignment(AssignmentListener listener) { state_->on_assignment(std::move(listener)); }
 Result<int> Consumer::descriptor() { return state_->descriptor(); }
 void Consumer::wake() const noexcept { state_->wake(); }
 Result<void> Consumer::seek(std::string_view topic, std::uint32_t partition, Start to) {

@@ -5,12 +5,16 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <regex>
 #include <vector>
 
 #include "bus/partition_reader.h"
 #include "bus/record_buffer.h"
+#include "group/membership.h"
 #include "platform/bells.h"
 #include "platform/clock.h"
+#include "platform/descriptor_set.h"
 
 namespace arus::detail {
 
@@ -22,10 +26,14 @@ class ConsumerState {
   ConsumerState& operator=(const ConsumerState&) = delete;
 
   Result<void> subscribe(const std::vector<std::string>& topics);
+  Result<void> subscribe_pattern(std::string_view pattern);
   Result<void> assign(const std::vector<TopicPartition>& partitions);
   Result<void> unsubscribe(std::string_view topic);
   Result<Batch> poll(std::chrono::nanoseconds timeout);
   Result<void> commit();
+  Result<void> commit(std::string_view topic, std::uint32_t partition, std::uint64_t offset);
+  [[nodiscard]] std::vector<TopicPartition> assignment() const;
+  void on_assignment(AssignmentListener listener) { listener_ = std::move(listener); }
   Result<PartitionReader*> find(std::string_view topic, std::uint32_t partition);
   Result<void> seek(std::string_view topic, std::uint32_t partition, Start to);
   Result<int> descriptor();
@@ -52,7 +60,22 @@ class ConsumerState {
   Result<Subscription> attach(const std::string& topic, const std::vector<std::uint32_t>* partitions, bool counted,
                               std::vector<PartitionReader>& readers);
   void detach(Subscription& subscription) noexcept;
-  Result<void> add(std::vector<Subscription> subscriptions, std::vector<PartitionReader> readers);
+  void undo(std::vector<Subscription>& subscriptions, std::vector<PartitionReader>& readers) noexcept;
+  Result<void> subscribe_all(const std::vector<std::string>& topics);
+  Result<void> follow_pattern();
+
+  // Groups; see consumer_group.cpp.
+  [[nodiscard]] GroupReading reading(const Subscription& subscription) const;
+  [[nodiscard]] bool has_reader(const TopicState& topic, std::uint32_t partition) const noexcept;
+  [[nodiscard]] std::vector<std::string> shared_topics() const;
+  Result<void> join_group();
+  Result<void> rebalance();
+  Result<void> give_what_is_not_ours();
+  Result<void> take_what_is_ours();
+  Result<void> tell(const std::function<void(std::span<const TopicPartition>)>& listener, const std::vector<TopicPartition>& what) const;
+  tl::unexpected<Error> leave_fenced(Error error);
+  [[nodiscard]] bool must_rebalance() const noexcept { return membership_ && (!pending_.empty() || membership_->changed()); }
+  [[nodiscard]] bool may_take_something() const noexcept;
 
   Result<void> settle();
   Result<bool> collect();
@@ -68,6 +91,11 @@ class ConsumerState {
   ConsumerConfig config_;
   std::vector<Subscription> subscriptions_;
   std::vector<PartitionReader> readers_;
+  std::unique_ptr<group::Membership> membership_;  // from the first subscription of a group on
+  std::vector<const ring::Cursor*> pending_;       // of partitions that are ours as soon as their reader lets go
+  AssignmentListener listener_;
+  std::optional<std::regex> pattern_;
+  std::unique_ptr<platform::DescriptorSet> descriptors_;  // of descriptor(), in a group
   std::size_t next_ = 0;  // the reader to begin with, so that a busy partition does not starve the others
   RecordBuffer buffer_;
   std::vector<InPlace> in_place_;

@@ -1,9 +1,12 @@
 #include "bus/partition_reader.h"
 
+#include <algorithm>
+
 #include "bus/record_access.h"
 #include "platform/error.h"
 #include "ring/index.h"
 #include "ring/repair.h"
+#include "platform/kill_point.h"
 #include "ring/room.h"
 
 namespace arus::detail {
@@ -13,6 +16,7 @@ using platform::pass;
 using ring::Found;
 using ring::View;
 using std::memory_order_acquire;
+using std::memory_order_relaxed;
 using std::memory_order_release;
 
 // ---- where to begin --------------------------------------------------------------------------------------------------------------
@@ -27,31 +31,56 @@ Result<PartitionReader> PartitionReader::observe(std::shared_ptr<TopicState> top
   return reader;
 }
 
-Result<PartitionReader> PartitionReader::join(std::shared_ptr<TopicState> topic, std::uint32_t partition,
-                                              std::shared_ptr<const group::GroupTable> table, std::uint32_t group,
-                                              const ConsumerConfig& config) {
+Result<PartitionReader> PartitionReader::join(std::shared_ptr<TopicState> topic, std::uint32_t partition, const GroupReading& how) {
   auto open = topic->partition(partition, platform::Access::read);
   if (!open) return pass(open);
+  ring::Cursor& cursor = how.table->cursors(partition)[how.group];
+  const log::BusDirectory& bus = topic->bus_directory();
+  if (!group::take(cursor, bus.incarnation(), how.member, *bus.leases()))
+    return fail(Errc::in_use, "partition {} of topic '{}' is read for group '{}' by {}", partition, topic->name(),
+                how.table->name(how.group), bus.leases()->describe(ring::incarnation_of(cursor.owner.load(memory_order_acquire))));
   PartitionReader reader(std::move(topic), partition, std::move(*open));
-  reader.cursor_ = &table->cursors(partition)[group];
-  reader.table_ = std::move(table);
-  reader.grace_ns_ = config.grace.count();
-  const auto resumption =
-      group::take_cursor(reader.ring_, *reader.cursor_, reader.topic_->bus_directory().incarnation(), reader.grace_ns_);
-  reader.begin_at(resumption);
-  if (resumption.from == group::Resumption::From::start) {
-    if (auto begun = reader.begin(config.start); !begun) return pass(begun);
-    group::begin_committed(*reader.cursor_, reader.next_offset());
-    reader.began_group_ = true;
+  reader.how_ = how;
+  reader.cursor_ = &cursor;
+  reader.copies_ = reader.overwritable();
+  if (auto begun = reader.begin_at(group::resume(reader.ring_, cursor, how.policy)); !begun) {
+    reader.give_up();
+    reader.let_go(platform::kNoIncarnation);
+    return pass(begun);
   }
   return reader;
 }
 
-void PartitionReader::begin_at(const group::Resumption& resumption) {
+Result<void> PartitionReader::begin_at(const group::Resumption& resumption) {
   cursor_state_ = resumption.state;
   position_ = settled_ = resumption.position;
+  handed_.clear();
+  if (resumption.from == group::Resumption::From::start) {
+    began_group_ = true;
+    if (auto begun = begin(how_.start); !begun) return begun;
+    group::begin_committed(*cursor_, next_offset());
+    return {};
+  }
   expected_ = deliver_from_ = resumption.committed;
   expect_ = resumption.from == group::Resumption::From::evicted ? Expect::from_lost : Expect::from_hole;
+  if (how_.on_lost == OnLost::earliest || resumption.from != group::Resumption::From::evicted) return {};
+  return begin_where_lost();
+}
+
+// The committed offset may be gone, and the reader is not to go on with what is left without being told.
+Result<void> PartitionReader::begin_where_lost() {
+  const auto first = log::earliest(ring_);
+  if (!first) return pass(first);
+  if (first->offset <= deliver_from_) return {};
+  if (how_.on_lost == OnLost::fail) {
+    stuck_ = Error(Errc::out_of_range,
+                   platform::format("group '{}' has committed offset {} in partition {} of topic '{}', and the oldest record left is {}; "
+                                    "say where to go on with seek(), or reset the group",
+                                    how_.table->name(how_.group), deliver_from_, partition_, topic_->name(), first->offset));
+    return {};
+  }
+  announced_ = Gap{topic_->name(), partition_, deliver_from_, first->offset, Gap::Kind::lost};
+  return begin(Start::latest);
 }
 
 // An observer goes to the place itself. A group's cursor moves over settled records only: it stays where it has joined, at the lowest
@@ -61,7 +90,7 @@ Result<void> PartitionReader::begin(Start start) {
   if (!place) return pass(place);
   expected_ = deliver_from_ = place->offset;
   expect_ = Expect::anything;
-  if (lossy()) {
+  if (!holds()) {
     position_ = place->position;
     if (place->certain) expect_ = Expect::exactly;
   }
@@ -75,13 +104,16 @@ Result<void> PartitionReader::begin(Start start) {
 }
 
 Result<void> PartitionReader::seek(Start to) {
-  if (!lossy()) {
+  if (in_group()) {
     // A bad target must change nothing.
     if (auto place = log::at_start(ring_, to); !place) return pass(place);
-    position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
+    handed_.clear();
+    stuck_.reset();
+    announced_.reset();
   }
+  if (holds()) position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
   if (auto begun = begin(to); !begun) return begun;
-  if (!lossy()) group::begin_committed(*cursor_, next_offset());
+  if (in_group()) group::begin_committed(*cursor_, next_offset());
   return {};
 }
 
@@ -165,8 +197,36 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
 }
 
 Result<bool> PartitionReader::take(RecordBuffer& buffer) {
-  if (!lossy()) return take_settled(buffer);
-  // A lossy reader may be overwritten at any point: what it took counts if `low` has not passed where it began.
+  if (stuck_) [[unlikely]]
+    return tl::unexpected(*stuck_);
+  const std::size_t gaps = buffer.gaps().size();
+  if (announced_) [[unlikely]] {
+    buffer.add(*announced_);
+    announced_.reset();
+  }
+  auto took = overwritable() ? take_checked(buffer) : take_settled(buffer);
+  if (!in_group()) return took;
+  if (buffer.gaps().size() != gaps) [[unlikely]] {
+    for (const Gap& gap : buffer.gaps().subspan(gaps))
+      if (gap.kind == Gap::Kind::lost) cursor_->lost.store(cursor_->lost.load(memory_order_relaxed) + gap.to - gap.from, memory_order_relaxed);
+    took = true;
+  }
+  if (!how_.auto_commit && took && *took) note_handed();
+  return took;
+}
+
+// What lies between two commits of the caller: where the cursor may go when a part of it is settled.
+void PartitionReader::note_handed() {
+  constexpr std::size_t kMost = 1024;
+  if (handed_.size() == kMost) {  // every other one: the cursor then moves in larger steps
+    for (std::size_t i = 0; i < kMost / 2; ++i) handed_[i] = handed_[2 * i + 1];
+    handed_.resize(kMost / 2);
+  }
+  handed_.push_back({next_offset(), position_});
+}
+
+Result<bool> PartitionReader::take_checked(RecordBuffer& buffer) {
+  // Producers may overwrite at any point: what was taken counts if `low` has not passed where it began.
   for (;;) {
     const auto mark = buffer.mark();
     const std::uint64_t position = position_;
@@ -185,7 +245,7 @@ Result<bool> PartitionReader::take(RecordBuffer& buffer) {
 
 bool PartitionReader::ready() const noexcept {
   const ring::Mark mark = ring_.mark(position_);
-  return (ring_.valid(mark, position_) && mark.state() != ring::State::claimed) || (lossy() && ring_.low() > position_) ||
+  return (ring_.valid(mark, position_) && mark.state() != ring::State::claimed) || (overwritable() && ring_.low() > position_) ||
          ring_.deleted();
 }
 
@@ -205,21 +265,71 @@ void PartitionReader::look_after() {
 
 // ---- groups ---------------------------------------------------------------------------------------------------------------------
 
-Result<void> PartitionReader::settle() {
-  if (lossy() || position_ == settled_) return {};
-  if (cursor_->state.load(memory_order_acquire) != cursor_state_) {
-    begin_at(group::take_cursor(ring_, *cursor_, topic_->bus_directory().incarnation(), grace_ns_));
-    return fail(Errc::evicted, "group of {} partition {} was evicted; it goes on at what is left, and reports what it lost",
-                topic_->name(), partition_);
-  }
+void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noexcept {
   // First where a successor starts, then what producers may overwrite.
-  cursor_->committed.store(next_offset(), memory_order_release);
+  cursor_->committed.store(offset, memory_order_release);
   ARUS_KILL_POINT("cursor-committed");
-  cursor_->position.store(position_, memory_order_release);
-  settled_ = position_;
+  cursor_->position.store(position, memory_order_release);
+  settled_ = position;
   ARUS_KILL_POINT("cursor-moved");
   ring_.room.wake();
+}
+
+Result<void> PartitionReader::settle() {
+  if (!in_group() || position_ == settled_) return {};
+  handed_.clear();
+  const std::uint64_t state = cursor_->state.load(memory_order_acquire);
+  if (state != cursor_state_) [[unlikely]] {
+    cursor_->committed.store(next_offset(), memory_order_release);
+    return begin_again(ring::cursor_status(state));
+  }
+  publish(next_offset(), position_);
   return {};
+}
+
+Result<void> PartitionReader::settle_before(std::uint64_t offset) {
+  const std::uint64_t committed = cursor_->committed.load(memory_order_relaxed);
+  if (offset > next_offset())
+    return fail(Errc::out_of_range, "offset {} of partition {} of topic '{}' was not handed out yet (next is {}); commit at most that",
+                offset, partition_, topic_->name(), next_offset());
+  if (offset <= committed) return {};
+  const std::uint64_t state = cursor_->state.load(memory_order_acquire);
+  if (state != cursor_state_) {
+    cursor_->committed.store(offset, memory_order_release);
+    return begin_again(ring::cursor_status(state));
+  }
+  if (offset == next_offset()) return settle();
+  std::uint64_t position = settled_;
+  const auto beyond = std::find_if(handed_.begin(), handed_.end(), [&](const Handed& end) { return end.offset > offset; });
+  if (beyond != handed_.begin()) position = (beyond - 1)->position;
+  handed_.erase(handed_.begin(), beyond);
+  publish(offset, position);
+  return {};
+}
+
+// The group was evicted while this reader lives. What it was handed is whole, for it was copied; what is settled stays so; and where
+// nobody has overwritten what comes next, nothing is lost.
+Result<void> PartitionReader::begin_again(ring::CursorStatus why) {
+  const auto resumption = group::resume(ring_, *cursor_, how_.policy);
+  cursor_state_ = resumption.state;
+  settled_ = resumption.position;
+  if (position_ >= resumption.position) {
+    group::begin_committed(*cursor_, cursor_->committed.load(memory_order_relaxed));
+  } else {
+    position_ = resumption.position;
+    expect_ = Expect::from_lost;
+    handed_.clear();
+  }
+  const char* reason = why == ring::CursorStatus::evicted_behind    ? "it was further behind than its limit"
+                       : why == ring::CursorStatus::evicted_stalled ? "it held producers back longer than its stall limit"
+                       : why == ring::CursorStatus::evicted_by_hand ? "`arus group evict` said so"
+                                                                    : "its reader was taken for dead";
+  return fail(Errc::evicted, "group '{}' was evicted from partition {} of topic '{}': {}; it goes on at what is left, and reports what it lost",
+              how_.table->name(how_.group), partition_, topic_->name(), reason);
+}
+
+void PartitionReader::let_go(std::uint64_t next) noexcept {
+  if (in_group()) group::let_go(*cursor_, topic_->bus_directory().incarnation(), next);
 }
 
 }  // namespace arus::detail

@@ -5,22 +5,33 @@
 #include <arus/record.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "bus/record_buffer.h"
 #include "bus/state.h"
+#include "group/cursor.h"
 #include "log/seek.h"
 #include "ring/read.h"
 
 namespace arus::detail {
 
+// How a group's reader came to its partition.
+struct GroupReading {
+  std::shared_ptr<const group::GroupTable> table;
+  std::uint32_t group = 0;   // in the table
+  std::uint64_t member = 0;  // id of the consumer
+  group::Policy policy;
+  Start start = Start::latest;
+  OnLost on_lost = OnLost::earliest;
+  bool auto_commit = true;
+};
+
 class PartitionReader {
  public:
   static Result<PartitionReader> observe(std::shared_ptr<TopicState> topic, std::uint32_t partition, Start start, bool in_place);
-  // For the reader that has taken `group` in `table`.
-  static Result<PartitionReader> join(std::shared_ptr<TopicState> topic, std::uint32_t partition,
-                                      std::shared_ptr<const group::GroupTable> table, std::uint32_t group,
-                                      const ConsumerConfig& config);
+  // Takes the partition for a group. `in_use` if somebody else reads it.
+  static Result<PartitionReader> join(std::shared_ptr<TopicState> topic, std::uint32_t partition, const GroupReading& how);
 
   [[nodiscard]] const TopicState& topic() const noexcept { return *topic_; }
   [[nodiscard]] std::uint32_t partition() const noexcept { return partition_; }
@@ -35,9 +46,13 @@ class PartitionReader {
   void look_after();
   [[nodiscard]] bool deleted() const noexcept { return ring_.deleted(); }
 
-  // Groups: everything taken so far is settled; a successor starts behind it. `evicted` if the cursor is no longer ours; then the
-  // reader has joined again where it can, and the gap comes with the next take().
+  // Groups: everything taken so far is settled; a successor starts behind it. `evicted` if the cursor no longer holds producers back; then the
+  // reader has joined again where it can, and the gap, if there is one, comes with the next take().
   Result<void> settle();
+  // The same, of what stands before `offset`, which must have been taken.
+  Result<void> settle_before(std::uint64_t offset);
+  // Lets the partition go, to the process `next`, without settling anything.
+  void let_go(std::uint64_t next) noexcept;
   // The subscription it was made for failed: a group that began here begins anew next time.
   void give_up() noexcept {
     if (began_group_) group::forget_beginning(*cursor_);
@@ -46,8 +61,9 @@ class PartitionReader {
   Result<void> seek(Start to);
   [[nodiscard]] std::uint64_t next_offset() const noexcept { return std::max(expected_, deliver_from_); }
   [[nodiscard]] std::uint64_t lag() const noexcept;
-  // Of an observer that reads in place: whether everything taken since `position` is whole still.
+  // Of who reads in place: whether everything taken since `position` is whole still.
   [[nodiscard]] bool intact_since(std::uint64_t position) const noexcept { return ring::still_there(ring_, position); }
+  [[nodiscard]] bool is_observed_in_place() const noexcept { return !copies_ && !in_group(); }
   // Where the records of the last take() begin.
   [[nodiscard]] std::uint64_t taken_from() const noexcept { return taken_from_; }
 
@@ -70,12 +86,21 @@ class PartitionReader {
   PartitionReader(std::shared_ptr<TopicState> topic, std::uint32_t partition, OpenPartition open) noexcept
       : topic_(std::move(topic)), partition_(partition), open_(std::move(open)), ring_(open_.ring) {}
 
-  bool lossy() const noexcept { return cursor_ == nullptr; }
+  bool in_group() const noexcept { return cursor_ != nullptr; }
+  // Producers leave alone what it has not settled; so it settles all it passes.
+  bool holds() const noexcept { return in_group() && how_.policy.delivery == Delivery::lossless; }
+  // Others may overwrite what it reads, so that it has to look afterwards.
+  bool overwritable() const noexcept { return !in_group() || how_.policy.evictable(); }
   Result<void> begin(Start start);
-  void begin_at(const group::Resumption& resumption);
+  Result<void> begin_at(const group::Resumption& resumption);
+  Result<void> begin_where_lost();
+  Result<void> begin_again(ring::CursorStatus why);
+  void publish(std::uint64_t offset, std::uint64_t position) noexcept;
   bool bridge(std::uint64_t offset, RecordBuffer& buffer);
   bool resume_if_lapped() noexcept;
   Result<bool> take_settled(RecordBuffer& buffer);
+  Result<bool> take_checked(RecordBuffer& buffer);
+  void note_handed();
   tl::unexpected<Error> corrupt(std::string_view what) const;
 
   std::shared_ptr<TopicState> topic_;
@@ -91,12 +116,18 @@ class PartitionReader {
   std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
 
   // Groups only.
-  std::shared_ptr<const group::GroupTable> table_;
+  struct Handed {  // where a batch ended
+    std::uint64_t offset;
+    std::uint64_t position;
+  };
+  GroupReading how_{};
   ring::Cursor* cursor_ = nullptr;
   std::uint64_t cursor_state_ = 0;
-  std::uint64_t settled_ = 0;  // position published
-  bool began_group_ = false;   // the group was new here
-  std::int64_t grace_ns_ = 0;
+  std::uint64_t settled_ = 0;         // position published
+  bool began_group_ = false;          // the group was new here
+  std::vector<Handed> handed_;        // where batches that are not settled ended; only where the caller commits
+  std::optional<Gap> announced_;      // for the next take()
+  std::optional<Error> stuck_;        // what take() answers until a seek
 };
 
 }  // namespace arus::detail

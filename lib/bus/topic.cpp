@@ -85,8 +85,7 @@ Result<TopicInfo> Topic::describe() const {
   }
   const platform::Leases& leases = *state_->bus_directory().leases();
   for (std::uint32_t i = 0; i < config.max_groups; ++i) {
-    GroupInfo group{
-        .name = (*groups)->name(i), .alive = !leases.dead((*groups)->owner(i)), .evicted = false, .committed = {}, .lag = {}};
+    GroupInfo group{.name = (*groups)->name(i), .alive = false, .evicted = false, .committed = {}, .lag = {}};
     if (group.name.empty()) continue;
     for (std::uint32_t j = 0; j < config.partitions; ++j) {
       const ring::Cursor& cursor = (*groups)->cursors(j)[i];
@@ -94,7 +93,8 @@ Result<TopicInfo> Topic::describe() const {
       const std::uint64_t end = info.partitions[j].end_offset;
       group.committed.push_back(committed);
       group.lag.push_back(end - std::min(end, committed));
-      group.evicted |= ring::cursor_status(cursor.state.load(std::memory_order_acquire)) == ring::CursorStatus::evicted;
+      group.alive |= !leases.dead(ring::incarnation_of(cursor.owner.load(std::memory_order_acquire)));
+      group.evicted |= ring::is_evicted(ring::cursor_status(cursor.state.load(std::memory_order_acquire)));
     }
     info.groups.push_back(std::move(group));
   }

@@ -38,6 +38,7 @@ std::string bells_path(const std::string& bus) { return bus + "/bells"; }
 std::string fifos_path(const std::string& bus) { return bus + "/fifos"; }
 std::string leases_path(const std::string& bus) { return bus + "/leases"; }
 std::string topics_path(const std::string& bus) { return bus + "/topics"; }
+std::string group_files_path(const std::string& bus) { return bus + "/groups"; }
 std::string scratches_path(const std::string& bus) { return bus + "/tmp"; }
 
 Result<void> check_header(const std::string& bus) {
@@ -64,9 +65,15 @@ Result<void> check_header(const std::string& bus) {
 Result<void> fill(const std::string& bus, const BusConfig& config, const Ownership& directories) {
   for (const std::string& path : {fifos_path(bus), leases_path(bus), topics_path(bus), scratches_path(bus)})
     if (auto made = platform::make_directory(path, directories); !made && made.error().code() != Errc::already_exists) return made;
+  // Without the sticky bit: members of different users replace the state of a group that they share.
+  if (auto made = platform::make_directory(group_files_path(bus), {directories.mode & 0777, directories.group_id});
+      !made && made.error().code() != Errc::already_exists)
+    return made;
+  const Ownership shared{.mode = directories.mode & 0666, .group_id = directories.group_id};
+  if (auto made = platform::create_file(group_files_path(bus) + "/lock", shared); !made && made.error().code() != Errc::already_exists)
+    return pass(made);
   unlink(bells_path(bus).c_str());  // of a creator that died: nobody uses it before the header stands
-  const Ownership files{.mode = directories.mode & 0666, .group_id = directories.group_id};
-  if (auto made = platform::Bells::create(bells_path(bus), config.sleepers, files); !made) return made;
+  if (auto made = platform::Bells::create(bells_path(bus), config.sleepers, shared); !made) return made;
   ARUS_KILL_POINT("B-files");
   const std::string temporary = header_path(bus) + ".new";
   unlink(temporary.c_str());
@@ -115,8 +122,9 @@ Result<void> create_bus(const std::string& directory, const BusConfig& config, b
   }
   auto filled = fill(directory, config, ownership);
   if (!filled) {
+    unlink((group_files_path(directory) + "/lock").c_str());
     for (const std::string& path :
-         {fifos_path(directory), leases_path(directory), topics_path(directory), scratches_path(directory)})
+         {group_files_path(directory), fifos_path(directory), leases_path(directory), topics_path(directory), scratches_path(directory)})
       rmdir(path.c_str());
     for (const std::string& path : {bells_path(directory), header_path(directory) + ".new", lock_path}) unlink(path.c_str());
     if (made_directory) rmdir(directory.c_str());
@@ -128,6 +136,10 @@ Result<std::unique_ptr<BusDirectory>> BusDirectory::open(const std::string& dire
   if (auto good = check_header(directory); !good) return pass(good);
   std::unique_ptr<BusDirectory> bus(new BusDirectory);
   bus->path_ = directory;
+  struct stat status {};
+  if (stat(group_files_path(directory).c_str(), &status) == 0)
+    bus->shared_files_ = {.mode = status.st_mode & 0666,
+                          .group_id = (status.st_mode & 0066) == 0060 ? static_cast<std::int64_t>(status.st_gid) : -1};
   auto leases = platform::Leases::open(leases_path(directory));
   if (!leases) return pass(leases);
   bus->leases_ = std::move(*leases);
@@ -154,6 +166,7 @@ Result<void> BusDirectory::need_lease(std::string_view what_for) const {
   return fail(Errc::permission_denied, "{} needs a {}, and {}", what_for, lease_ ? "bell" : "lease", denied.message());
 }
 
+std::string BusDirectory::groups_path() const { return group_files_path(path_); }
 std::string BusDirectory::topic_path(std::string_view topic) const { return platform::format("{}/{}", topics_path(path_), topic); }
 
 Result<std::vector<std::string>> BusDirectory::topics() const {

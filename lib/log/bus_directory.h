@@ -3,6 +3,7 @@
 //   bus        BusHeader; written last, so that a directory with it is a whole bus
 //   bells      platform/bells.h          leases/   platform/lease.h
 //   fifos/     doorbells for epoll       topics/   one directory per topic
+//   groups/    consumer groups, see group/group_file.h
 //   tmp/       what is being built or taken apart, named <incarnation of whoever does it>-<random>
 //   lock       taken while the bus is made
 // Changes to the catalogue are single renames between tmp/ and topics/. What a dead process left in tmp/ is swept by whoever opens.
@@ -41,6 +42,9 @@ class BusDirectory {
   // The whole directory was deleted underneath.
   [[nodiscard]] bool gone() const noexcept { return leases_->gone(); }
 
+  [[nodiscard]] std::string groups_path() const;
+  // Permissions of files that all who use the bus share, such as those of groups.
+  [[nodiscard]] const platform::Ownership& shared_files() const noexcept { return shared_files_; }
   [[nodiscard]] std::string topic_path(std::string_view topic) const;
   [[nodiscard]] Result<std::vector<std::string>> topics() const;
   // Runs `build(directory)` in a directory of its own and publishes it as the topic. `already_exists` if the name is taken. Whatever
@@ -70,6 +74,7 @@ class BusDirectory {
   std::shared_ptr<platform::Leases> leases_;
   std::shared_ptr<platform::Bells> bells_;
   std::unique_ptr<platform::Lease> lease_;
+  platform::Ownership shared_files_;
 };
 
 }  // namespace arus::log

@@ -1,12 +1,14 @@
 #include "platform/bells.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "platform/fork.h"
 #include "platform/futex.h"
@@ -115,6 +117,12 @@ Bell::~Bell() {
 std::uint32_t Bell::rings() const noexcept { return bells_->line(index_).rings.load(std::memory_order_acquire); }
 
 void Bell::sleep(std::uint32_t rings, std::int64_t ns) const noexcept { futex_wait(&bells_->line(index_).rings, rings, ns); }
+
+void Bell::sleep_beside(int other, std::int64_t ns) const noexcept {
+  std::array<pollfd, 2> wanted{pollfd{fifo_.get(), POLLIN, 0}, pollfd{other, POLLIN, 0}};
+  const timespec limit{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+  ppoll(wanted.data(), wanted.size(), &limit, nullptr);
+}
 
 void Bell::wake() const noexcept { bells_->ring(index_); }
 

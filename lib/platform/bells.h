@@ -69,6 +69,8 @@ class Bell {
   // Until the bell has been rung since `rings`, for `ns` at most.
   void sleep(std::uint32_t rings, std::int64_t ns) const noexcept;
   void wake() const noexcept;
+  // The same, but also until `other` is readable; needs descriptor() to have been called, and drain() before rings().
+  void sleep_beside(int other, std::int64_t ns) const noexcept;
 
   // The reading end of the FIFO, made at the first call; and taking out what was written to it.
   Result<int> descriptor();

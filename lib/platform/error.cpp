@@ -25,6 +25,7 @@ std::string_view to_string(Errc code) noexcept {
     case Errc::limit_reached: return "limit_reached";
     case Errc::forbidden: return "forbidden";
     case Errc::evicted: return "evicted";
+    case Errc::fenced: return "fenced";
     case Errc::deleted: return "deleted";
     case Errc::forked: return "forked";
     case Errc::permission_denied: return "permission_denied";

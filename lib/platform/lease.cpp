@@ -69,7 +69,8 @@ void Leases::sweep() const noexcept try {
 Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
   const std::uint64_t generation = fork_generation();
   for (int attempt = 0; attempt < 100; ++attempt) {
-    const std::uint64_t incarnation = random_word();
+    const std::uint64_t incarnation = random_word() & ~std::uint64_t{1};
+    if (incarnation == kNoIncarnation) continue;
     const std::string temporary = format("{}/{}{}", leases.directory(), kTemporary, hex(incarnation));
     auto file = create_file(temporary, {.mode = 0644});
     if (!file) return pass(file);

@@ -1,6 +1,6 @@
 // Liveness: one lease file per process and bus, locked for as long as the process lives.
 //
-// A lease is named by its incarnation, a random number that is never used again. Whoever holds an incarnation is alive exactly as long
+// A lease is named by its incarnation, a random even number that is never used again. Whoever holds an incarnation is alive exactly as long
 // as the kernel keeps the lock: a paused, slow or debugged process is alive; a killed one is dead at once; a pid means nothing
 // (other pid namespaces, reuse). The file is made under a temporary name, locked, and only then given its name, so that an
 // incarnation that anybody has seen was locked from the start.

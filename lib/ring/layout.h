@@ -187,24 +187,41 @@ constexpr std::uint64_t ring_at(std::uint32_t slots) noexcept {
   return (end + kRingAlignment - 1) & ~(kRingAlignment - 1);
 }
 
-// ---- consumers' cursors: in the topic's group segment, one line per group and partition -----------------------------------------
+// ---- consumers' cursors: in the topic's group segment, two lines per group and partition ----------------------------------------
 
 enum class CursorStatus : std::uint8_t {
-  free = 0,     // nobody's
-  active = 1,   // producers do not overwrite what is at or behind it
-  evicted = 2,  // held producers back too long after its reader had died; holds nobody back
+  free = 0,               // nobody's
+  active = 1,             // producers do not overwrite what is at or behind it
+  lossy = 2,              // read from, and holds nobody back
+  evicted_abandoned = 3,  // evicted: it held producers back and its reader was dead for longer than its grace …
+  evicted_behind = 4,     // … or it was further behind than its limit …
+  evicted_stalled = 5,    // … or its live reader did not move for longer than its stall limit …
+  evicted_by_hand = 6,    // … or somebody said so
+  evicted_renewed = 7,    // … or the ring was replaced, after a boot
+};
+constexpr bool is_evicted(CursorStatus status) noexcept { return status >= CursorStatus::evicted_abandoned; }
+
+struct alignas(128) Cursor {
+  // Read by producers that look for room.
+  Word state;       // generation:56 | CursorStatus:8; a new owner raises the generation, so that an eviction meant for the old fails
+  Word position;    // in cells; written by the owner
+  Word owner;       // incarnation of the reader's process | kReserved if it is promised to that process and not taken yet; 0: none
+  Word held_since;  // written by producers: boot clock in ms:40 | tag:24, since when this reader, in its present condition, is in the way
+  Word grace;       // ns that producers wait for a reader that is dead
+  Word limit;       // records << 1 | 1, or cells << 1: evicted when it is further behind; 0: no limit
+  Word stall;       // ns that producers wait for a live reader that does not move; 0: for ever
+  Word reserved;
+  // Read and written by the reader and by whoever describes it.
+  Word committed;  // the offset where a successor starts; written by the owner, before position
+  Word rejoined;   // where a reader has joined since its committed offset was stored, see group/cursor.cpp; 0: it has not
+  Word lost;       // records that were reported as lost to this group
+  Word member;     // id of the consumer that reads; 0: none
+  std::array<std::uint64_t, 4> reserved_too;
 };
 
-struct alignas(64) Cursor {
-  Word state;      // generation:56 | CursorStatus:8; a new owner raises the generation, so that an eviction meant for the old fails
-  Word position;   // in cells; written by the owner
-  Word committed;  // the offset where a successor starts; written by the owner, before position
-  Word owner;      // incarnation of the reader's process; 0: none
-  Word dead_since;  // boot clock, when a producer first saw the owner dead; 0: not seen
-  Word grace;       // nanoseconds
-  Word rejoined;    // where a reader has joined since its committed offset was stored, see group_table.cpp; 0: it has not
-  Word reserved;
-};
+// Of Cursor::owner. Incarnations are even.
+inline constexpr std::uint64_t kReserved = 1;
+constexpr std::uint64_t incarnation_of(std::uint64_t owner) noexcept { return owner & ~kReserved; }
 
 constexpr std::uint64_t cursor_state(std::uint64_t generation, CursorStatus status) noexcept {
   return generation << 8 | static_cast<std::uint64_t>(status);
@@ -228,7 +245,8 @@ static_assert(offsetof(Tail, w1) == 8 && sizeof(Tail) == 128 && sizeof(Low) == 1
 static_assert(sizeof(ProducerSlot) == 64 && offsetof(ProducerSlot, born) == 24);
 static_assert(offsetof(ProducerSlot, incarnation) == 32 && offsetof(ProducerSlot, largest_timestamp) == 40);
 static_assert(sizeof(IndexEntry) == 32 && offsetof(IndexEntry, check) == 24);
-static_assert(sizeof(Cursor) == 64 && offsetof(Cursor, owner) == 24 && offsetof(Cursor, grace) == 40);
-static_assert(offsetof(Cursor, rejoined) == 48);
+static_assert(sizeof(Cursor) == 128 && offsetof(Cursor, owner) == 16 && offsetof(Cursor, held_since) == 24);
+static_assert(offsetof(Cursor, grace) == 32 && offsetof(Cursor, limit) == 40 && offsetof(Cursor, stall) == 48);
+static_assert(offsetof(Cursor, committed) == 64 && offsetof(Cursor, rejoined) == 72 && offsetof(Cursor, member) == 88);
 
 }  // namespace arus::ring

@@ -33,19 +33,61 @@ Slowest slowest_cursor(const Ring& ring) noexcept {
   return slowest;
 }
 
-// A group holds producers back. True if it was evicted just now, because its reader is dead and its grace is over.
-// Pairs with taking a cursor over: the new owner stores owner and dead_since, then raises the generation in state (release). We read
-// the state first: either it is the old one, and our exchange fails, or we see the new owner.
-bool evict_if_abandoned(const Ring& ring, Cursor& cursor) noexcept {
-  std::uint64_t state = cursor.state.load(memory_order_acquire);
+// Cursor::held_since. The tag says of which condition of the reader the time is: a note about another one counts as none. So a
+// producer that was stopped between reading the clock and writing its note cannot shorten what a later reader is granted.
+constexpr unsigned kTagBits = 24;
+constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
+constexpr std::uint64_t kMilliseconds = (1ull << (64 - kTagBits)) - 1;
+
+std::uint64_t held_tag(std::uint64_t state, std::uint64_t position, bool dead) noexcept {
+  std::uint64_t mixed = ((state >> 8) * 0x9E3779B97F4A7C15 ^ position) * 0xD6E8FEB86659FD93;
+  mixed ^= mixed >> 32;
+  return (mixed << 1 | (dead ? 1 : 0)) & kTagMask;
+}
+
+bool evict(Cursor& cursor, std::uint64_t state, CursorStatus why) noexcept {
+  return cursor.state.compare_exchange_strong(state, cursor_state(state >> 8, why), memory_order_acq_rel);
+}
+
+// A group holds producers back. True if it does not any more: its reader is dead and its grace is over, or it is alive and has not
+// moved for as long as it may. Pairs with taking a cursor over: the new owner stores owner, then raises the generation in state
+// (release). We read the state first: either it is the old one, and our exchange fails, or we see the new owner.
+bool evict_if_due(const Ring& ring, Cursor& cursor) noexcept {
+  const std::uint64_t state = cursor.state.load(memory_order_acquire);
   if (cursor_status(state) != CursorStatus::active) return true;
-  if (!ring.leases->dead(cursor.owner.load(memory_order_acquire))) return false;
-  const auto now = static_cast<std::uint64_t>(platform::boot_time());
-  std::uint64_t since = 0;
-  if (cursor.dead_since.compare_exchange_strong(since, now, memory_order_acq_rel)) since = now;
-  if (now - std::min(now, since) < cursor.grace.load(memory_order_relaxed)) return false;
+  const std::uint64_t position = cursor.position.load(memory_order_relaxed);
+  const bool dead = ring.leases->dead(incarnation_of(cursor.owner.load(memory_order_acquire)));
+  const std::uint64_t patience = dead ? cursor.grace.load(memory_order_relaxed) : cursor.stall.load(memory_order_relaxed);
+  const std::uint64_t tag = held_tag(state, position, dead);
+  const std::uint64_t now = static_cast<std::uint64_t>(platform::boot_time()) / 1'000'000 & kMilliseconds;
+  std::uint64_t note = cursor.held_since.load(memory_order_acquire);
+  if ((note & kTagMask) != tag || note >> kTagBits > now) {
+    if (!cursor.held_since.compare_exchange_strong(note, now << kTagBits | tag, memory_order_acq_rel)) return false;
+    note = now << kTagBits | tag;
+  }
+  if (!dead && patience == 0) return false;
+  const std::uint64_t waited = (now - (note >> kTagBits)) * 1'000'000;  // within a millisecond
+  if (patience != 0 && waited <= patience) return false;
   ARUS_KILL_POINT("M-evict");
-  return cursor.state.compare_exchange_strong(state, cursor_state(state >> 8, CursorStatus::evicted), memory_order_acq_rel);
+  return evict(cursor, state, dead ? CursorStatus::evicted_abandoned : CursorStatus::evicted_stalled);
+}
+
+// Groups that have a limit, and are further behind. True if there is any that has one: then room is to be looked for more often.
+bool evict_those_behind(const Ring& ring) noexcept {
+  bool limited = false;
+  for (std::uint32_t i = 0; i < ring.cursor_count; ++i) {
+    Cursor& cursor = ring.cursors[i];
+    const std::uint64_t limit = cursor.limit.load(memory_order_relaxed);
+    if (limit == 0) continue;
+    const std::uint64_t state = cursor.state.load(memory_order_acquire);
+    if (cursor_status(state) != CursorStatus::active) continue;
+    limited = true;
+    const bool in_records = (limit & 1) != 0;
+    const std::uint64_t end = in_records ? ring.header->tail.w1.load(memory_order_relaxed) : ring.tail();
+    const std::uint64_t at = in_records ? cursor.committed.load(memory_order_relaxed) : cursor.position.load(memory_order_relaxed);
+    if (end > at && end - at > limit >> 1) evict(cursor, state, CursorStatus::evicted_behind);
+  }
+  return limited;
 }
 
 // The record at `position` stands in the way. True if it is settled now.
@@ -143,14 +185,15 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
       return 0;
     }
     const std::uint64_t least = need > ring.cells ? need - ring.cells : 0;  // low must be there at least
+    const bool limited = evict_those_behind(ring);
     const Slowest slowest = slowest_cursor(ring);
     if (slowest.position < least) {  // also one that died while it joined, below low
-      if (evict_if_abandoned(ring, ring.cursors[slowest.group])) continue;
+      if (evict_if_due(ring, ring.cursors[slowest.group])) continue;
       // A group that has read all it could waits for the claim at its cursor, as we do: that is what to repair, or to name.
       if (is_open(ring, slowest.position) && !settle(ring, slowest.position, own, refusal)) return 0;
       refusal = {.why = Refusal::Why::group,
                  .index = slowest.group,
-                 .incarnation = ring.cursors[slowest.group].owner.load(memory_order_relaxed),
+                 .incarnation = incarnation_of(ring.cursors[slowest.group].owner.load(memory_order_relaxed)),
                  .position = slowest.position};
       return 0;
     }
@@ -176,9 +219,22 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
     const std::uint64_t limit = std::min(ring.low(), slowest_cursor(ring).position) + ring.cells;
     if (limit >= need) {
       refusal = {};
-      return limit;
+      return limited ? std::min(limit, need + step) : limit;
     }
   }
+}
+
+bool holds_back(const Cursor& cursor) noexcept {
+  const std::uint64_t state = cursor.state.load(memory_order_acquire);
+  if (cursor_status(state) != CursorStatus::active) return false;
+  const std::uint64_t position = cursor.position.load(memory_order_relaxed);
+  const std::uint64_t tag = cursor.held_since.load(memory_order_relaxed) & kTagMask;
+  return tag == held_tag(state, position, false) || tag == held_tag(state, position, true);
+}
+
+bool evict_by_hand(Cursor& cursor) noexcept {
+  const std::uint64_t state = cursor.state.load(memory_order_acquire);
+  return cursor_status(state) == CursorStatus::active && evict(cursor, state, CursorStatus::evicted_by_hand);
 }
 
 std::uint64_t join(const Ring& ring, Cursor& cursor, std::uint64_t state) noexcept {

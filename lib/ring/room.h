@@ -7,6 +7,9 @@
 // Pairs. A group that joins stores its cursor, fences, reads low again; a producer raises low, fences, reads the cursors again, and
 // takes its limit from the second reading: one of them sees the other (models join.pml, join_lossy.pml).
 //
+// Eviction needs no lock: a producer that is held back notes since when; when the reader's patience is over, it exchanges the cursor's state,
+// and the generation in it makes an exchange that was meant for an earlier reader fail.
+//
 // What a crash leaves: low raised or not; either is right.
 #pragma once
 
@@ -23,5 +26,10 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
 // it. Also every move of a cursor backwards. Returns the position; everything from there on is kept. A crash leaves a cursor that
 // may be below low: no harm, and evicted when its grace is over.
 std::uint64_t join(const Ring& ring, Cursor& cursor, std::uint64_t state) noexcept;
+
+// Whether producers have found this reader in the way, where it is now.
+bool holds_back(const Cursor& cursor) noexcept;
+// True if it held producers back, or might have, and does not any more.
+bool evict_by_hand(Cursor& cursor) noexcept;
 
 }  // namespace arus::ring

@@ -145,7 +145,7 @@ TEST_F(RingRoom, AGroupBehindAnOpenClaimNamesTheClaim) {
 TEST_F(RingRoom, AFreeOrEvictedCursorHoldsNobodyBack) {
   raw_.cursor(0).position = C;
   raw_.cursor(1).position = C;
-  raw_.cursor(1).state = ring::cursor_state(7, ring::CursorStatus::evicted);
+  raw_.cursor(1).state = ring::cursor_state(7, ring::CursorStatus::evicted_abandoned);
   EXPECT_GE(room(2 * C + 20), 2 * C + 20);
 }
 
@@ -157,19 +157,57 @@ TEST_F(RingRoom, ACursorBeyondTheTailIsReported) {
 TEST_F(RingRoom, ADeadGroupIsEvictedWhenItsGraceIsOver) {
   raw_.join(0, C, kDead);
   expect_refused(2 * C + 20, Refusal::Why::group);
-  const std::uint64_t since = raw_.cursor(0).dead_since;
+  const std::uint64_t since = raw_.cursor(0).held_since;
   EXPECT_NE(since, 0u) << "from when its death was first seen";
   expect_refused(2 * C + 20, Refusal::Why::group);
-  EXPECT_EQ(raw_.cursor(0).dead_since, since);
+  EXPECT_EQ(raw_.cursor(0).held_since, since);
   raw_.cursor(0).grace = 0;
   EXPECT_GE(room(2 * C + 20), 2 * C + 20);
-  EXPECT_EQ(raw_.cursor(0).state, ring::cursor_state(1, ring::CursorStatus::evicted));
+  EXPECT_EQ(raw_.cursor(0).state, ring::cursor_state(1, ring::CursorStatus::evicted_abandoned));
 }
 
 TEST_F(RingRoom, ALiveGroupIsNeverEvicted) {
   raw_.join(0, C, raw_.alive(), 0);
   for (int i = 0; i < 3; ++i) expect_refused(2 * C + 20, Refusal::Why::group);
-  EXPECT_EQ(raw_.cursor(0).dead_since, 0u);
+  EXPECT_NE(raw_.cursor(0).held_since, 0u) << "but it is known who is in the way";
+  EXPECT_TRUE(ring::holds_back(raw_.cursor(0)));
+  raw_.cursor(0).position = at(1);
+  EXPECT_FALSE(ring::holds_back(raw_.cursor(0))) << "not where it is now";
+}
+
+TEST_F(RingRoom, ALiveGroupIsEvictedWhenItsStallLimitIsOver) {
+  raw_.join(0, C, raw_.alive(), 0);
+  raw_.cursor(0).stall = 1;
+  expect_refused(2 * C + 20, Refusal::Why::group);
+  std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  EXPECT_GE(room(2 * C + 20), 2 * C + 20);
+  EXPECT_EQ(raw_.cursor(0).state, ring::cursor_state(1, ring::CursorStatus::evicted_stalled));
+}
+
+TEST_F(RingRoom, AStallCountsFromWhereTheReaderIsNow) {
+  raw_.join(0, C, raw_.alive(), 0);
+  raw_.cursor(0).stall = 60'000'000'000;
+  expect_refused(2 * C + 20, Refusal::Why::group);
+  // As if that had been noted long ago: of this place it counts, of the next it does not.
+  raw_.cursor(0).held_since = raw_.cursor(0).held_since & 0xffffff;
+  raw_.cursor(0).position = at(1);
+  expect_refused(2 * C + 60, Refusal::Why::group);
+  raw_.cursor(0).held_since = raw_.cursor(0).held_since & 0xffffff;
+  EXPECT_GE(room(2 * C + 60), 2 * C + 60);
+}
+
+TEST_F(RingRoom, AGroupFurtherBehindThanItsLimitIsEvicted) {
+  raw_.join(0, C, raw_.alive(), 0);
+  raw_.cursor(0).limit = C << 1;  // in cells: not yet
+  expect_refused(2 * C + 20, Refusal::Why::group);
+  raw_.cursor(0).limit = (C - 1) << 1;
+  EXPECT_GE(room(2 * C + 20), 2 * C + 20);
+  EXPECT_EQ(raw_.cursor(0).state, ring::cursor_state(1, ring::CursorStatus::evicted_behind));
+  raw_.join(1, C, raw_.alive(), 0);
+  raw_.cursor(1).limit = raw_.ring.header->tail.w1 << 1 | 1;  // in records
+  expect_refused(3 * C, Refusal::Why::group);
+  raw_.cursor(1).limit = (raw_.ring.header->tail.w1 - 1) << 1 | 1;
+  EXPECT_GE(room(2 * C + 20), 2 * C + 20);
 }
 
 TEST_F(RingRoom, JoiningTakesTheLowestPositionThatIsKept) {

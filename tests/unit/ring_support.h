@@ -89,7 +89,7 @@ class RawRing {
     cursors_[i].position = position;
     cursors_[i].owner = owner;
     cursors_[i].grace = static_cast<std::uint64_t>(grace_ns);
-    cursors_[i].dead_since = 0;
+    cursors_[i].held_since = 0;
     cursors_[i].state = ring::cursor_state(1, ring::CursorStatus::active);
   }
 

@@ -1,0 +1,52 @@
+// A group's cursor in one partition: who reads there, from where a successor goes on, and what producers leave alone meanwhile.
+//
+// Roles. Whoever holds `owner` is the one writer of everything else, but for `held_since` and the evictions, which are the producers'.
+// A cursor is taken by exchanging owner: from nobody, from a promise (kReserved), or from a dead process. So a partition moves only after
+// its reader has let it go or is dead, whatever the members believe about the group's state; and nobody who was replaced can still
+// write to it, because to be replaced is to be dead. Let go: what was read is settled, then owner is exchanged for a promise to the process
+// that is to have it next, which producers then treat as its reader.
+// Pairs. owner: the exchange that lets go (release) with the one that takes (acquire) makes position and committed visible. state: see
+// evict_if_due in ring/room.cpp.
+// What a crash leaves: an owner that is dead (the next one takes it), or a cursor between two owners that is consistent at each step:
+// committed before position; where one joined anew, `rejoined` tells (below).
+#pragma once
+
+#include <cstdint>
+
+#include "group/group_state.h"
+#include "platform/lease.h"
+#include "ring/ring.h"
+
+namespace arus::group {
+
+// Whether it can be taken now.
+bool is_takeable(const ring::Cursor& cursor, const platform::Leases& leases) noexcept;
+
+// Where the reader that has taken a cursor begins in its partition.
+struct Resumption {
+  enum class From : std::uint8_t {
+    start,      // no committed offset: ConsumerConfig::start decides
+    committed,  // the cursor held: everything from `position` on is there; deliver from `committed` on
+    evicted,    // the cursor did not hold: begin at `position`, and what is missing from `committed` on is lost
+  };
+  From from;
+  std::uint64_t position;
+  std::uint64_t committed;
+  std::uint64_t state;  // of the cursor, as long as it is this reader's
+};
+
+// Takes it for the consumer `member` of the process `incarnation`; false if somebody else has it.
+bool take(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t member, const platform::Leases& leases) noexcept;
+// The owner begins, or, after an eviction, begins again.
+Resumption resume(const ring::Ring& ring, ring::Cursor& cursor, const Policy& policy) noexcept;
+// Lets it go, to the process `next` (kNoIncarnation: nobody). Does nothing if it is not held by `incarnation`.
+void let_go(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noexcept;
+
+// The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
+void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
+// Takes that back: the subscription failed in another partition.
+void forget_beginning(ring::Cursor& cursor) noexcept;
+// As if the group had never been there. For one that has no owner, or a dead one.
+void forget(ring::Cursor& cursor) noexcept;
+
+}  // namespace arus::group
