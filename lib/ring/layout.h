@@ -200,7 +200,7 @@ struct alignas(64) Cursor {
   Word position;   // in cells; written by the owner
   Word committed;  // the offset where a successor starts; written by the owner, before position
   Word owner;      // incarnation of the reader's process; 0: none
-  Word dead_since;  // boot clock, when a producer first saw the owner dead; 0: not seen
+  Word dead_since;  // boot clock >> 20:44 | generation:20; when a producer first saw the owner of that generation dead; 0: not seen
   Word grace;       // nanoseconds
   Word rejoined;    // where a reader has joined since its committed offset was stored, see group_table.cpp; 0: it has not
   Word reserved;
@@ -210,6 +210,17 @@ constexpr std::uint64_t cursor_state(std::uint64_t generation, CursorStatus stat
   return generation << 8 | static_cast<std::uint64_t>(status);
 }
 constexpr CursorStatus cursor_status(std::uint64_t state) noexcept { return static_cast<CursorStatus>(state & 0xff); }
+
+// Cursor::dead_since. A note of another generation than the cursor's is of an owner that has been followed by another.
+inline constexpr unsigned kDeadShift = 20;
+constexpr std::uint64_t dead_word(std::uint64_t boot_ns, std::uint64_t state) noexcept {
+  return boot_ns >> kDeadShift << kDeadShift | (state >> 8 & ((1u << kDeadShift) - 1));
+}
+constexpr bool same_death(std::uint64_t dead_since, std::uint64_t state) noexcept {
+  return dead_since != 0 && dead_since == dead_word(dead_since, state);
+}
+// Nanoseconds between two notes of one death, in steps of about a millisecond.
+constexpr std::uint64_t dead_for(std::uint64_t since, std::uint64_t now) noexcept { return now < since ? 0 : now - since; }
 
 // ---- the layout, once more, as a compiler must see it -------------------------------------------------------------------------
 

@@ -34,16 +34,19 @@ Slowest slowest_cursor(const Ring& ring) noexcept {
 }
 
 // A group holds producers back. True if it was evicted just now, because its reader is dead and its grace is over.
-// Pairs with taking a cursor over: the new owner stores owner and dead_since, then raises the generation in state (release). We read
-// the state first: either it is the old one, and our exchange fails, or we see the new owner.
+// Pairs with taking a cursor over: the new owner stores owner, then raises the generation in state (release). We read the state first:
+// either it is the old one, and our exchange fails, or we see the new owner. When the death was first seen is noted with the generation
+// that was seen dead: a note that comes late, when somebody has taken over, is not the beginning of that one's grace
+// (models evict.pml).
 bool evict_if_abandoned(const Ring& ring, Cursor& cursor) noexcept {
   std::uint64_t state = cursor.state.load(memory_order_acquire);
   if (cursor_status(state) != CursorStatus::active) return true;
   if (!ring.leases->dead(cursor.owner.load(memory_order_acquire))) return false;
-  const auto now = static_cast<std::uint64_t>(platform::boot_time());
-  std::uint64_t since = 0;
-  if (cursor.dead_since.compare_exchange_strong(since, now, memory_order_acq_rel)) since = now;
-  if (now - std::min(now, since) < cursor.grace.load(memory_order_relaxed)) return false;
+  ARUS_KILL_POINT("M-dead");
+  const std::uint64_t now = dead_word(static_cast<std::uint64_t>(platform::boot_time()), state);
+  std::uint64_t since = cursor.dead_since.load(memory_order_acquire);
+  if (!same_death(since, state)) since = cursor.dead_since.compare_exchange_strong(since, now, memory_order_acq_rel) ? now : since;
+  if (!same_death(since, state) || dead_for(since, now) < cursor.grace.load(memory_order_relaxed)) return false;
   ARUS_KILL_POINT("M-evict");
   return cursor.state.compare_exchange_strong(state, cursor_state(state >> 8, CursorStatus::evicted), memory_order_acq_rel);
 }
@@ -173,7 +176,11 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
     }
     platform::fence_full();
     ARUS_KILL_POINT("M-fence");
-    const std::uint64_t limit = std::min(ring.low(), slowest_cursor(ring).position) + ring.cells;
+    // In this order: a group that joins at the `low` before ours has its cursor there when ours is read. The other way round it could
+    // join after the look at the cursors, and before another producer, which looked for cursors before it, raises `low` past it.
+    const std::uint64_t low_again = ring.low();
+    ARUS_KILL_POINT("M-limit");
+    const std::uint64_t limit = std::min(low_again, slowest_cursor(ring).position) + ring.cells;
     if (limit >= need) {
       refusal = {};
       return limit;
