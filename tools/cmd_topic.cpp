@@ -51,6 +51,7 @@ Json to_json(const TopicInfo& info) {
                              {"start_offset", partition.start_offset},
                              {"end_offset", partition.end_offset},
                              {"bytes_used", partition.bytes_used},
+                             {"bytes_written", partition.bytes_written},
                              {"producers", partition.producers},
                              {"oldest", partition.oldest == 0 ? Json() : Json(partition.oldest)}});
   }
@@ -227,7 +228,7 @@ constexpr const char* kDescribeDetails = R"(Examples:
 
 JSON: {"bus":DIR,"topics":[TOPIC...]}, each TOPIC with its settings under their names, and
   max_record_bytes, bytes_reserved, bytes_used, records, readers,
-  state:  [{partition,start_offset,end_offset,bytes_used,producers,oldest (ns since 1970)}]
+  state:  [{partition,start_offset,end_offset,bytes_used,bytes_written,producers,oldest (ns since 1970)}]
   groups: [{name,alive,evicted,committed:[offset per partition],lag:[...]}]
   or {"name","error":{"code","message"}} for one that cannot be read)";
 

@@ -20,11 +20,12 @@ class TopicState;
 // A moment's picture; other processes go on meanwhile.
 struct PartitionInfo {
   std::uint32_t partition;
-  std::uint64_t start_offset;  // of the oldest record that is still there
-  std::uint64_t end_offset;    // of the next record to be claimed
-  std::uint64_t bytes_used;    // of the ring, retained records and open claims
-  std::uint64_t producers;     // registered and alive
-  Timestamp oldest;            // of the record at start_offset; 0 if there is none
+  std::uint64_t start_offset;   // of the oldest record that is still there
+  std::uint64_t end_offset;     // of the next record to be claimed
+  std::uint64_t bytes_used;     // of the ring, retained records and open claims
+  std::uint64_t bytes_written;  // into the ring since it was made, what records take in it; never falls
+  std::uint64_t producers;      // registered and alive
+  Timestamp oldest;             // of the record at start_offset; 0 if there is none
 };
 
 struct GroupInfo {

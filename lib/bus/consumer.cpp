@@ -39,7 +39,8 @@ Result<std::unique_ptr<ConsumerState>> ConsumerState::make(std::shared_ptr<BusSt
       return fail(Errc::invalid_argument, "grace, stall_limit and offsets_kept of group '{}' must not be negative; one is {} ns",
                   config.group, duration.count());
   if (config.evict_behind_records != 0 && config.evict_behind_bytes != 0)
-    return fail(Errc::invalid_argument, "group '{}' has both evict_behind_records and evict_behind_bytes; choose one", config.group);
+    return fail(Errc::invalid_argument, "group '{}' has both evict_behind_records and evict_behind_bytes; choose one",
+                config.group);
   log::BusDirectory& directory = bus->directory();
   if (!config.group.empty())
     if (auto able = directory.need_lease("reading in a group"); !able) return pass(able);
@@ -83,10 +84,11 @@ Result<ConsumerState::Subscription> ConsumerState::attach(const std::string& nam
   subscription.whole = partitions == nullptr;
   if (!config_.group.empty()) {
     if (!(*topic)->config().back_pressure && config_.delivery == Delivery::lossless)
-      return fail(Errc::forbidden,
-                  "topic '{}' permits no back-pressure, and group '{}' is lossless; make the group lossy (Delivery::lossy), observe the "
-                  "topic (no group), or create it with back-pressure",
-                  name, config_.group);
+      return fail(
+          Errc::forbidden,
+          "topic '{}' permits no back-pressure, and group '{}' is lossless; make the group lossy (Delivery::lossy), observe the "
+          "topic (no group), or create it with back-pressure",
+          name, config_.group);
     auto table = (*topic)->groups(platform::Access::write);
     if (!table) return pass(table);
     auto group = (*table)->find_or_add(config_.group);
@@ -169,8 +171,7 @@ Result<void> ConsumerState::subscribe_all(const std::vector<std::string>& topics
     for (std::size_t i = before; i < subscriptions_.size(); ++i) names.push_back(subscriptions_[i].topic->name());
     for (PartitionReader& reader : readers_)
       if (std::find(names.begin(), names.end(), reader.topic().name()) != names.end()) reader.give_up();
-    for (const std::string& name : names) [[maybe_unused]]
-      auto left = unsubscribe(name);
+    for (const std::string& name : names) [[maybe_unused]] auto left = unsubscribe(name);
   }
   return joined;
 }
@@ -264,7 +265,8 @@ Result<void> ConsumerState::unsubscribe(std::string_view topic) {
     told = membership_->subscribe(shared_topics());
   for (PartitionReader& reader : readers_)
     if (reader.topic().name() == topic)
-      reader.let_go(membership_ ? membership_->incarnation_for(reader.topic().name(), reader.partition()) : platform::kNoIncarnation);
+      reader.let_go(membership_ ? membership_->incarnation_for(reader.topic().name(), reader.partition())
+                                : platform::kNoIncarnation);
   std::erase_if(readers_, [&](const PartitionReader& reader) { return reader.topic().name() == topic; });
   if (membership_) membership_->tell();
   if (leaves) membership_.reset();
@@ -431,7 +433,8 @@ bool ConsumerState::any_ready() const noexcept {
 void ConsumerState::sleep(std::int64_t ns) noexcept {
   bool heard = bell_ != nullptr;
   // Among other members: on descriptors, one of which tells of deaths.
-  const int beside = heard && membership_ && membership_->has_company() && bell_->descriptor() ? membership_->watch_descriptor() : -1;
+  const int beside =
+      heard && membership_ && membership_->has_company() && bell_->descriptor() ? membership_->watch_descriptor() : -1;
   if (beside >= 0) bell_->drain();
   const std::uint32_t rings = heard ? bell_->rings() : 0;
   bool doubtful = false;

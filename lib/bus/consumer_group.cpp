@@ -21,9 +21,8 @@ GroupReading ConsumerState::reading(const Subscription& subscription) const {
 }
 
 bool ConsumerState::has_reader(const TopicState& topic, std::uint32_t partition) const noexcept {
-  return std::any_of(readers_.begin(), readers_.end(), [&](const PartitionReader& reader) {
-    return reader.partition() == partition && &reader.topic() == &topic;
-  });
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [&](const PartitionReader& reader) { return reader.partition() == partition && &reader.topic() == &topic; });
 }
 
 std::vector<std::string> ConsumerState::shared_topics() const {
@@ -90,9 +89,8 @@ Result<void> ConsumerState::give_what_is_not_ours() {
     return membership_->is_mine(reader.topic().name(), reader.partition());
   };
   const auto is_shared = [&](const PartitionReader& reader) {
-    return std::any_of(subscriptions_.begin(), subscriptions_.end(), [&](const Subscription& one) {
-      return one.whole && one.topic.get() == &reader.topic();
-    });
+    return std::any_of(subscriptions_.begin(), subscriptions_.end(),
+                       [&](const Subscription& one) { return one.whole && one.topic.get() == &reader.topic(); });
   };
   std::vector<TopicPartition> gone;
   for (const PartitionReader& reader : readers_)

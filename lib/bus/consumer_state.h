@@ -72,7 +72,8 @@ class ConsumerState {
   Result<void> rebalance();
   Result<void> give_what_is_not_ours();
   Result<void> take_what_is_ours();
-  Result<void> tell(const std::function<void(std::span<const TopicPartition>)>& listener, const std::vector<TopicPartition>& what) const;
+  Result<void> tell(const std::function<void(std::span<const TopicPartition>)>& listener,
+                    const std::vector<TopicPartition>& what) const;
   tl::unexpected<Error> leave_fenced(Error error);
   [[nodiscard]] bool must_rebalance() const noexcept { return membership_ && (!pending_.empty() || membership_->changed()); }
   [[nodiscard]] bool may_take_something() const noexcept;

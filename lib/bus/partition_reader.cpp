@@ -4,9 +4,9 @@
 
 #include "bus/record_access.h"
 #include "platform/error.h"
+#include "platform/kill_point.h"
 #include "ring/index.h"
 #include "ring/repair.h"
-#include "platform/kill_point.h"
 #include "ring/room.h"
 
 namespace arus::detail {
@@ -73,10 +73,11 @@ Result<void> PartitionReader::begin_where_lost() {
   if (!first) return pass(first);
   if (first->offset <= deliver_from_) return {};
   if (how_.on_lost == OnLost::fail) {
-    stuck_ = Error(Errc::out_of_range,
-                   platform::format("group '{}' has committed offset {} in partition {} of topic '{}', and the oldest record left is {}; "
-                                    "say where to go on with seek(), or reset the group",
-                                    how_.table->name(how_.group), deliver_from_, partition_, topic_->name(), first->offset));
+    stuck_ = Error(
+        Errc::out_of_range,
+        platform::format("group '{}' has committed offset {} in partition {} of topic '{}', and the oldest record left is {}; "
+                         "say where to go on with seek(), or reset the group",
+                         how_.table->name(how_.group), deliver_from_, partition_, topic_->name(), first->offset));
     return {};
   }
   announced_ = Gap{topic_->name(), partition_, deliver_from_, first->offset, Gap::Kind::lost};
@@ -208,7 +209,8 @@ Result<bool> PartitionReader::take(RecordBuffer& buffer) {
   if (!in_group()) return took;
   if (buffer.gaps().size() != gaps) [[unlikely]] {
     for (const Gap& gap : buffer.gaps().subspan(gaps))
-      if (gap.kind == Gap::Kind::lost) cursor_->lost.store(cursor_->lost.load(memory_order_relaxed) + gap.to - gap.from, memory_order_relaxed);
+      if (gap.kind == Gap::Kind::lost)
+        cursor_->lost.store(cursor_->lost.load(memory_order_relaxed) + gap.to - gap.from, memory_order_relaxed);
     took = true;
   }
   if (!how_.auto_commit && took && *took) note_handed();
@@ -290,8 +292,9 @@ Result<void> PartitionReader::settle() {
 Result<void> PartitionReader::settle_before(std::uint64_t offset) {
   const std::uint64_t committed = cursor_->committed.load(memory_order_relaxed);
   if (offset > next_offset())
-    return fail(Errc::out_of_range, "offset {} of partition {} of topic '{}' was not handed out yet (next is {}); commit at most that",
-                offset, partition_, topic_->name(), next_offset());
+    return fail(Errc::out_of_range,
+                "offset {} of partition {} of topic '{}' was not handed out yet (next is {}); commit at most that", offset,
+                partition_, topic_->name(), next_offset());
   if (offset <= committed) return {};
   const std::uint64_t state = cursor_->state.load(memory_order_acquire);
   if (state != cursor_state_) {
@@ -324,7 +327,8 @@ Result<void> PartitionReader::begin_again(ring::CursorStatus why) {
                        : why == ring::CursorStatus::evicted_stalled ? "it held producers back longer than its stall limit"
                        : why == ring::CursorStatus::evicted_by_hand ? "`arus group evict` said so"
                                                                     : "its reader was taken for dead";
-  return fail(Errc::evicted, "group '{}' was evicted from partition {} of topic '{}': {}; it goes on at what is left, and reports what it lost",
+  return fail(Errc::evicted,
+              "group '{}' was evicted from partition {} of topic '{}': {}; it goes on at what is left, and reports what it lost",
               how_.table->name(how_.group), partition_, topic_->name(), reason);
 }
 

@@ -123,11 +123,11 @@ class PartitionReader {
   GroupReading how_{};
   ring::Cursor* cursor_ = nullptr;
   std::uint64_t cursor_state_ = 0;
-  std::uint64_t settled_ = 0;         // position published
-  bool began_group_ = false;          // the group was new here
-  std::vector<Handed> handed_;        // where batches that are not settled ended; only where the caller commits
-  std::optional<Gap> announced_;      // for the next take()
-  std::optional<Error> stuck_;        // what take() answers until a seek
+  std::uint64_t settled_ = 0;     // position published
+  bool began_group_ = false;      // the group was new here
+  std::vector<Handed> handed_;    // where batches that are not settled ended; only where the caller commits
+  std::optional<Gap> announced_;  // for the next take()
+  std::optional<Error> stuck_;    // what take() answers until a seek
 };
 
 }  // namespace arus::detail

@@ -44,6 +44,7 @@ Result<PartitionInfo> describe_partition(const ring::Ring& ring, std::uint32_t n
                      .start_offset = std::min(first->offset, end.offset),
                      .end_offset = end.offset,
                      .bytes_used = (end.position - std::min(end.position, ring.low())) << ring::kCellShift,
+                     .bytes_written = (end.position - std::min(end.position, ring.cells)) << ring::kCellShift,
                      .producers = live_producers(ring),
                      .oldest = 0};
   ring::View view;

@@ -96,9 +96,9 @@ class Sticky {
   }
 
   GroupState& state_;
-  std::map<std::uint64_t, std::size_t> place_;         // of a member's id
-  std::vector<std::size_t> load_;                      // partitions per member
-  std::vector<std::vector<std::size_t>> wanting_;      // per topic, ascending
+  std::map<std::uint64_t, std::size_t> place_;     // of a member's id
+  std::vector<std::size_t> load_;                  // partitions per member
+  std::vector<std::vector<std::size_t>> wanting_;  // per topic, ascending
 };
 
 }  // namespace

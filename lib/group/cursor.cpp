@@ -55,8 +55,7 @@ Resumption resume(const ring::Ring& ring, Cursor& cursor, const Policy& policy) 
   cursor.limit.store(limit_word(policy), memory_order_relaxed);
   const bool lossy = policy.delivery == Delivery::lossy;
   std::uint64_t state = cursor.state.load(memory_order_acquire);
-  const std::uint64_t mine =
-      ring::cursor_state((state >> 8) + 1, lossy ? CursorStatus::lossy : CursorStatus::active);
+  const std::uint64_t mine = ring::cursor_state((state >> 8) + 1, lossy ? CursorStatus::lossy : CursorStatus::active);
   const std::uint64_t committed = cursor.committed.load(memory_order_relaxed);
   std::uint64_t position = cursor.position.load(memory_order_relaxed);
   const std::uint64_t rejoined = cursor.rejoined.load(memory_order_relaxed);
@@ -104,7 +103,8 @@ void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
 void forget(Cursor& cursor) noexcept {
   const std::uint64_t state = cursor.state.load(memory_order_acquire);
   cursor.state.store(ring::cursor_state((state >> 8) + 1, CursorStatus::free), memory_order_release);
-  for (ring::Word* word : {&cursor.committed, &cursor.rejoined, &cursor.lost, &cursor.member, &cursor.owner, &cursor.limit, &cursor.stall})
+  for (ring::Word* word :
+       {&cursor.committed, &cursor.rejoined, &cursor.lost, &cursor.member, &cursor.owner, &cursor.limit, &cursor.stall})
     word->store(0, memory_order_release);
 }
 

@@ -40,7 +40,8 @@ constexpr std::size_t kLargestState = 64u << 20;  // bytes
 std::string file_name(std::string_view group) {
   std::string name;
   for (const char c : group) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
     if (plain && (c != '.' || !name.empty()))
       name += c;
     else

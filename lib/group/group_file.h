@@ -32,7 +32,8 @@ class GroupFile {
   static Result<void> check_name(std::string_view name);
 
   // The group of that name; made if need be, with no members. Errors: `permission_denied`, `corrupt`, `timed_out` (the lock's holder is stopped).
-  static Result<std::shared_ptr<GroupFile>> open_or_create(const log::BusDirectory& bus, const std::string& name, const Policy& policy);
+  static Result<std::shared_ptr<GroupFile>> open_or_create(const log::BusDirectory& bus, const std::string& name,
+                                                           const Policy& policy);
   // `not_found`.
   static Result<std::shared_ptr<GroupFile>> open(const log::BusDirectory& bus, const std::string& name);
   // The names of all groups of a bus, sorted.

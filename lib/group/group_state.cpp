@@ -45,7 +45,9 @@ std::string Policy::difference(const Policy& other) const {
     return format("delivery is {} and not {}", delivery_name(delivery), delivery_name(other.delivery));
   if (assignor != other.assignor)
     return format("assignor is {} and not {}", assignor_name(assignor), assignor_name(other.assignor));
-  const auto number = [](std::string_view what, auto mine, auto theirs) { return format("{} is {} and not {}", what, mine, theirs); };
+  const auto number = [](std::string_view what, auto mine, auto theirs) {
+    return format("{} is {} and not {}", what, mine, theirs);
+  };
   if (records_behind != other.records_behind) return number("evict_behind_records", records_behind, other.records_behind);
   if (bytes_behind != other.bytes_behind) return number("evict_behind_bytes", bytes_behind, other.bytes_behind);
   if (stall_ns != other.stall_ns) return number("stall_limit in ns", stall_ns, other.stall_ns);

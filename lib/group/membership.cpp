@@ -17,10 +17,10 @@ using platform::pass;
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kAskAnyway = 1'000 * kMillisecond;   // an event may get lost
-constexpr std::int64_t kAskUntold = 5 * kMillisecond;       // without a death watch
-constexpr std::int64_t kSuspicious = 20 * kMillisecond;     // the lock of a lease is released a moment after its event
-constexpr std::int64_t kBeginning = 1;                      // of away_since, which is never 0
+constexpr std::int64_t kAskAnyway = 1'000 * kMillisecond;  // an event may get lost
+constexpr std::int64_t kAskUntold = 5 * kMillisecond;      // without a death watch
+constexpr std::int64_t kSuspicious = 20 * kMillisecond;    // the lock of a lease is released a moment after its event
+constexpr std::int64_t kBeginning = 1;                     // of away_since, which is never 0
 
 // The clock starts anew at each boot.
 bool is_over(const Member& member, std::int64_t grace_ns, std::int64_t now) noexcept {
@@ -113,9 +113,8 @@ Result<std::unique_ptr<Membership>> Membership::join(const log::BusDirectory& bu
     const Policy mine = Policy::of(config);
     const platform::Leases& leases = *bus.leases();
     Member fresh{.id = member->id_, .incarnation = bus.incarnation(), .instance = config.instance, .away_since = 0, .topics = {}};
-    const auto same = std::find_if(state.members.begin(), state.members.end(), [&](const Member& one) {
-      return !config.instance.empty() && one.instance == config.instance;
-    });
+    const auto same = std::find_if(state.members.begin(), state.members.end(),
+                                   [&](const Member& one) { return !config.instance.empty() && one.instance == config.instance; });
     if (same != state.members.end() && same->away_since == 0)
       return fail(Errc::in_use, "instance '{}' of group '{}' is in use: {}; stop it, or choose another instance name",
                   config.instance, config.group, leases.describe(same->incarnation));
@@ -177,6 +176,8 @@ Result<void> Membership::refresh() {
   const std::uint64_t generation = file_->generation();
   auto state = file_->read();
   if (!state) {
+    if (state.error().code() == Errc::not_found && bus_.gone())
+      return fail(Errc::deleted, "the bus {} was deleted; make it anew and open it again", bus_.path());
     if (state.error().code() == Errc::not_found)
       return fail(Errc::fenced, "group '{}' was deleted; subscribe again", config_.group);
     return pass(state);
@@ -213,12 +214,14 @@ Result<void> Membership::look_after(std::int64_t now) {
     if (auto read = refresh(); !read) return read;
   }
   if (!somebody_is_due(now, anyway)) return {};
-  auto changed = file_->change([&](GroupState& state) -> Result<bool> {
-    if (!reap(state, *file_, bus_)) return false;  // somebody else was faster
-    ARUS_KILL_POINT("H-reaped");
-    if (auto shared = reassign(state, bus_); !shared) return pass(shared);
-    return true;
-  }, 0);
+  auto changed = file_->change(
+      [&](GroupState& state) -> Result<bool> {
+        if (!reap(state, *file_, bus_)) return false;  // somebody else was faster
+        ARUS_KILL_POINT("H-reaped");
+        if (auto shared = reassign(state, bus_); !shared) return pass(shared);
+        return true;
+      },
+      0);
   // Whoever holds the lock is at it, or is stopped: what is ours already is read on.
   if (!changed && changed.error().code() == Errc::timed_out) return {};
   return changed;
@@ -241,7 +244,8 @@ std::int64_t Membership::longest_sleep(std::int64_t now) const noexcept {
   if (now < suspicious_till_) return kMillisecond;
   std::int64_t longest = watch_ ? kAskAnyway : kAskUntold;
   for (const Member& member : state_.members)
-    if (member.away_since != 0) longest = std::min(longest, std::max(member.away_since + state_.policy.grace_ns - now, kMillisecond));
+    if (member.away_since != 0)
+      longest = std::min(longest, std::max(member.away_since + state_.policy.grace_ns - now, kMillisecond));
   return longest;
 }
 

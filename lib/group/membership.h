@@ -68,7 +68,7 @@ class Membership {
   std::uint64_t id_ = 0;
   std::uint64_t seen_ = 0;  // the generation of state_
   GroupState state_;
-  std::int64_t ask_at_ = 0;        // boot clock: when to ask next who lives
+  std::int64_t ask_at_ = 0;           // boot clock: when to ask next who lives
   std::int64_t suspicious_till_ = 0;  // boot clock: somebody may just have died
 };
 

@@ -70,7 +70,8 @@ Result<void> fill(const std::string& bus, const BusConfig& config, const Ownersh
       !made && made.error().code() != Errc::already_exists)
     return made;
   const Ownership shared{.mode = directories.mode & 0666, .group_id = directories.group_id};
-  if (auto made = platform::create_file(group_files_path(bus) + "/lock", shared); !made && made.error().code() != Errc::already_exists)
+  if (auto made = platform::create_file(group_files_path(bus) + "/lock", shared);
+      !made && made.error().code() != Errc::already_exists)
     return pass(made);
   unlink(bells_path(bus).c_str());  // of a creator that died: nobody uses it before the header stands
   if (auto made = platform::Bells::create(bells_path(bus), config.sleepers, shared); !made) return made;
@@ -123,8 +124,8 @@ Result<void> create_bus(const std::string& directory, const BusConfig& config, b
   auto filled = fill(directory, config, ownership);
   if (!filled) {
     unlink((group_files_path(directory) + "/lock").c_str());
-    for (const std::string& path :
-         {group_files_path(directory), fifos_path(directory), leases_path(directory), topics_path(directory), scratches_path(directory)})
+    for (const std::string& path : {group_files_path(directory), fifos_path(directory), leases_path(directory),
+                                    topics_path(directory), scratches_path(directory)})
       rmdir(path.c_str());
     for (const std::string& path : {bells_path(directory), header_path(directory) + ".new", lock_path}) unlink(path.c_str());
     if (made_directory) rmdir(directory.c_str());

@@ -203,13 +203,14 @@ constexpr bool is_evicted(CursorStatus status) noexcept { return status >= Curso
 
 struct alignas(128) Cursor {
   // Read by producers that look for room.
-  Word state;       // generation:56 | CursorStatus:8; a new owner raises the generation, so that an eviction meant for the old fails
-  Word position;    // in cells; written by the owner
-  Word owner;       // incarnation of the reader's process | kReserved if it is promised to that process and not taken yet; 0: none
-  Word held_since;  // written by producers: boot clock in ms:40 | tag:24, since when this reader, in its present condition, is in the way
-  Word grace;       // ns that producers wait for a reader that is dead
-  Word limit;       // records << 1 | 1, or cells << 1: evicted when it is further behind; 0: no limit
-  Word stall;       // ns that producers wait for a live reader that does not move; 0: for ever
+  Word state;     // generation:56 | CursorStatus:8; a new owner raises the generation, so that an eviction meant for the old fails
+  Word position;  // in cells; written by the owner
+  Word owner;     // incarnation of the reader's process | kReserved if it is promised to that process and not taken yet; 0: none
+  Word
+      held_since;  // written by producers: boot clock in ms:40 | tag:24, since when this reader, in its present condition, is in the way
+  Word grace;  // ns that producers wait for a reader that is dead
+  Word limit;  // records << 1 | 1, or cells << 1: evicted when it is further behind; 0: no limit
+  Word stall;  // ns that producers wait for a live reader that does not move; 0: for ever
   Word reserved;
   // Read and written by the reader and by whoever describes it.
   Word committed;  // the offset where a successor starts; written by the owner, before position

@@ -34,7 +34,7 @@ Slowest slowest_cursor(const Ring& ring) noexcept {
 }
 
 // Cursor::held_since. The tag says of which condition of the reader the time is: a note about another one counts as none. So a
-// producer that was stopped between reading the clock and writing its note cannot shorten what a later reader is granted.
+// producer that was stopped between reading the clock and writing its note cannot shorten what a later reader is granted (model evict.pml).
 constexpr unsigned kTagBits = 24;
 constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
 constexpr std::uint64_t kMilliseconds = (1ull << (64 - kTagBits)) - 1;
@@ -58,6 +58,7 @@ bool evict_if_due(const Ring& ring, Cursor& cursor) noexcept {
   const std::uint64_t position = cursor.position.load(memory_order_relaxed);
   const bool dead = ring.leases->dead(incarnation_of(cursor.owner.load(memory_order_acquire)));
   const std::uint64_t patience = dead ? cursor.grace.load(memory_order_relaxed) : cursor.stall.load(memory_order_relaxed);
+  ARUS_KILL_POINT("M-dead");
   const std::uint64_t tag = held_tag(state, position, dead);
   const std::uint64_t now = static_cast<std::uint64_t>(platform::boot_time()) / 1'000'000 & kMilliseconds;
   std::uint64_t note = cursor.held_since.load(memory_order_acquire);
@@ -216,7 +217,11 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
     }
     platform::fence_full();
     ARUS_KILL_POINT("M-fence");
-    const std::uint64_t limit = std::min(ring.low(), slowest_cursor(ring).position) + ring.cells;
+    // In this order: a group that joins at the `low` before ours has its cursor there when ours is read. The other way round it could
+    // join after the look at the cursors, and before another producer, which looked for cursors before it, raises `low` past it.
+    const std::uint64_t low_again = ring.low();
+    ARUS_KILL_POINT("M-limit");
+    const std::uint64_t limit = std::min(low_again, slowest_cursor(ring).position) + ring.cells;
     if (limit >= need) {
       refusal = {};
       return limited ? std::min(limit, need + step) : limit;

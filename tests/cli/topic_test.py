@@ -146,9 +146,11 @@ t
         self.assertEqual(set(found), SETTINGS)
         self.assertEqual(found["records"], 3)
         empty, used = found["state"]
-        self.assertEqual(empty, {"partition": 0, "start_offset": 0, "end_offset": 0, "bytes_used": 0, "producers": 0, "oldest": None})
+        self.assertEqual(empty, {"partition": 0, "start_offset": 0, "end_offset": 0, "bytes_used": 0, "bytes_written": 0, "producers": 0,
+                                 "oldest": None})
         self.assertGreater(used.pop("oldest"), 1_600_000_000_000_000_000)
-        self.assertEqual(used, {"partition": 1, "start_offset": 0, "end_offset": 3, "bytes_used": 192, "producers": 0})
+        self.assertEqual(used, {"partition": 1, "start_offset": 0, "end_offset": 3, "bytes_used": 192, "bytes_written": 192,
+                                "producers": 0})
         self.assertEqual(found["groups"], [{"name": "g", "alive": False, "evicted": False, "committed": [0, 2], "lag": [0, 1]}])
 
     def test_live_endpoints_are_counted(self):

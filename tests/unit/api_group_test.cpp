@@ -55,26 +55,31 @@ TEST_F(ApiGroup, GoesOnAfterAKill) {
   Child child([&](const Child::Side& side) { read_elsewhere(side, 3); });
   ASSERT_TRUE(child.await());
   Consumer consumer = must(bus.consumer({.group = "g", .start = Start::latest}));
-  EXPECT_TRUE(fails(consumer.subscribe({"t"}), Errc::in_use, {"'g'", "pid " + std::to_string(child.pid()), "another group name"}));
-  child.stop();
-  EXPECT_TRUE(fails(consumer.subscribe({"t"}), Errc::in_use)) << "stopped is alive";
-  child.kill();
   must(consumer.subscribe({"t"}));
-  EXPECT_EQ(now(consumer), "2 3 4") << "what it had not settled comes again";
+  EXPECT_TRUE(consumer.assignment().empty()) << "the other one lives, and reads";
+  child.stop();
+  EXPECT_EQ(now(consumer), "");
+  EXPECT_TRUE(consumer.assignment().empty()) << "stopped is alive";
+  child.kill();
+  EXPECT_EQ(words(must(consumer.poll(kSoon))), "2 3 4") << "what it had not settled comes again";
 }
 
-TEST_F(ApiGroup, OneReaderPerNameAndTopic) {
-  create("t");
-  create("u");
-  Consumer first = join("t", "g");
-  Consumer second = must(bus.consumer({.group = "g"}));
-  EXPECT_TRUE(fails(second.subscribe({"t"}), Errc::in_use, {"'g'", "pid " + std::to_string(getpid())}));
-  EXPECT_TRUE(good(second.subscribe({"u"})));
-  EXPECT_TRUE(fails(second.subscribe({"t"}), Errc::in_use));
+TEST_F(ApiGroup, SinglePartitionsWithoutSharing) {
+  create("t", {.partitions = 2});
+  Producer producer = must(must(bus.topic("t")).producer());
+  Consumer first = must(bus.consumer({.group = "g", .start = Start::earliest}));
+  Consumer second = must(bus.consumer({.group = "g", .start = Start::earliest}));
+  must(first.assign({{"t", 0}}));
+  EXPECT_TRUE(fails(second.assign({{"t", 0}}), Errc::in_use, {"partition 0", "'t'", "'g'", "pid " + std::to_string(getpid())}));
+  must(second.assign({{"t", 1}}));
+  must(producer.send(bytes("a"), {.partition = 0}));
+  must(producer.send(bytes("b"), {.partition = 1}));
+  EXPECT_EQ(now(first), "a");
+  EXPECT_EQ(now(second), "b");
+  must(first.commit());
   must(first.unsubscribe("t"));
-  EXPECT_TRUE(good(second.subscribe({"t"}))) << "the name is free again";
-  Consumer other = join("t", "h");
-  EXPECT_TRUE(fails(other.assign({{"u", 0}}), Errc::invalid_argument, {"'h'", "subscribe"}));
+  must(second.assign({{"t", 0}}));
+  EXPECT_EQ(must(second.position("t", 0)), 1u);
 }
 
 TEST_F(ApiGroup, LimitsAndNames) {

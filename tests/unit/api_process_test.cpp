@@ -159,7 +159,7 @@ TEST_F(ApiFork, EveryCallOfAChildAnswersForked) {
               // A bus of its own works, also on the same topic.
               Bus own = must(Bus::open(path()));
               EXPECT_TRUE(good(must(own.topic("t")).producer()));
-              EXPECT_TRUE(fails(must(own.consumer({.group = "g"})).subscribe({"t"}), Errc::in_use)) << "the parent's";
+              EXPECT_TRUE(fails(must(own.consumer({.group = "g"})).assign({{"t", 0}}), Errc::in_use)) << "the parent's";
             }),
             0);
   // Nothing of it was felt here.
