@@ -67,6 +67,7 @@ std::string name_of(const Pair& pair, const Contestant& contestant) { return pai
 Suite selected(const Options& options) {
   Suite suite;
   add_arus(suite);
+  add_rpc(suite);
   add_controls(suite);
   if (options.only.empty()) return suite;
   const std::regex only(options.only);

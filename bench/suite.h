@@ -72,5 +72,8 @@ inline constexpr std::size_t kBatchedSizes[] = {16, 64, 256, 1 << 10};
 void add_controls(Suite& suite);
 // arus against them.
 void add_arus(Suite& suite);
+// Calls, against the ring's own ping-pong.
+void add_rpc(Suite& suite);
+Contestant arus_round_trip(std::size_t bytes);  // spinning
 
 }  // namespace bench

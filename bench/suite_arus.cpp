@@ -182,6 +182,8 @@ void add_producers(Suite& suite) {
 
 }  // namespace
 
+Contestant arus_round_trip(std::size_t bytes) { return contestant<RoundTrip<ArusBus<kSend>>>("arus", {bytes}); }
+
 void add_arus(Suite& suite) {
   add_round_trips(suite);
   add_one_way(suite);

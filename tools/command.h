@@ -32,6 +32,7 @@ void add_produce_command(CLI::App& app, Command& command);
 void add_consume_command(CLI::App& app, Command& command);
 void add_ingest_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
+void add_top_command(CLI::App& app, Command& command);
 
 // Help without what goes without saying: which options exclude each other is said by the error.
 class HelpFormatter : public CLI::Formatter {

@@ -73,6 +73,7 @@ int run(int argc, char** argv) {
   add_ingest_command(app, command);
   add_bench_command(app, command);
   add_bus_command(app, command);
+  add_top_command(app, command);
 
   if (argc == 1) {
     emit("{}", app.help());

@@ -7,4 +7,5 @@
 #include "arus/producer.h"
 #include "arus/record.h"
 #include "arus/result.h"
+#include "arus/rpc.h"
 #include "arus/topic.h"

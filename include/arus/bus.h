@@ -9,6 +9,7 @@
 #include "arus/config.h"
 #include "arus/consumer.h"
 #include "arus/result.h"
+#include "arus/rpc.h"
 #include "arus/topic.h"
 
 namespace arus {
@@ -40,6 +41,14 @@ class Bus {
   Result<void> remove(std::string_view topic);
 
   Result<Consumer> consumer(const ConsumerConfig& config = {});
+
+  // Calls: a client of a service and a server of one; see rpc_client.h and rpc_server.h. A client can be made before there is any server;
+  // its calls end with `unavailable` or `not_found` then. Names follow topics'.
+  Result<rpc::Client> client(std::string_view service, const rpc::ClientConfig& config = {});
+  Result<rpc::Server> server(std::string_view service, const rpc::ServerConfig& config = {});
+  // Services that have or had a server, in order of name; and what can be seen of one. Errors: `not_found`.
+  [[nodiscard]] Result<std::vector<std::string>> services() const;
+  [[nodiscard]] Result<rpc::ServiceInfo> service(std::string_view name) const;
 
  private:
   explicit Bus(std::shared_ptr<detail::BusState> state) noexcept : state_(std::move(state)) {}

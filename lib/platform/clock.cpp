@@ -101,10 +101,11 @@ std::uint64_t ticks_to_ns() noexcept {
 
 std::int64_t Stamper::anchor() noexcept {
   factor_ = ticks_to_ns();
-  if (factor_ == 0) return wall_time();  // valid_for_ stays 0: asks every time
-  const Anchor now = read_together(CLOCK_REALTIME);
+  const clockid_t id = clock_ == Of::wall ? CLOCK_REALTIME : CLOCK_BOOTTIME;
+  if (factor_ == 0) return read_clock(id);  // valid_for_ stays 0: asks every time
+  const Anchor now = read_together(id);
   anchor_ticks_ = now.ticks;
-  anchor_wall_ = now.ns;
+  anchor_time_ = now.ns;
   constexpr std::uint64_t kEvery = 5'000'000;  // ns
   valid_for_ = (kEvery << 32) / factor_;
   return now.ns;

@@ -1,0 +1,294 @@
+// The part of ClientState that looks after servers: their replies, their death, and which one gets a call.
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "platform/error.h"
+#include "rpc/client_state.h"
+
+namespace arus::rpc::detail {
+
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr std::int64_t kServersEvery = 2 * kMillisecond;  // while calls are outstanding
+constexpr std::uint32_t kMostMoves = 16;                  // of a call that no server has begun
+
+}  // namespace
+
+// ---- replies --------------------------------------------------------------------------------------------------------------------
+
+void ClientState::receive_all() {
+  for (std::size_t i = 0; i < channels_.size(); ++i)
+    if (channels_[i]->expecting != 0) receive(*channels_[i]);
+}
+
+void ClientState::receive(ClientChannel& channel) {
+  Received received;
+  for (;;) {
+    const ring::Found found = channel.look(received);
+    if (found == ring::Found::nothing) [[likely]]
+      return;
+    if (found == ring::Found::corrupt) {
+      channel.broken = true;  // look_after_servers() ends its calls
+      return;
+    }
+    channel.hold(received);
+    const std::uint32_t index = slot_of(received.call.id);
+    if (index < slots_.size() && slots_[index].on_wire && slots_[index].id == received.call.id && slots_[index].channel == &channel)
+        [[likely]] {
+      accept(channel, slots_[index], received);
+    } else {  // an attempt that was given up with its server
+      ++late_;
+      channel.release(received.position);
+    }
+  }
+}
+
+// A record for a call that the server has on its books. Whoever does not keep it gives it back.
+void ClientState::accept(ClientChannel& channel, Slot& slot, const Received& received) {
+  const bool last = (received.call.flags & kLast) != 0;
+  if (slot.decided) {  // by deadline or cancel(): too late
+    ++late_;
+    if (!last) channel.consumed(slot.id, received.cells);
+    channel.release(received.position);
+    if (last) off_wire(slot);
+    return;
+  }
+  const Item item{received.position, received.cells, received.body};
+  if (!last) {
+    if (slot.streaming) {
+      slot.items.push_back(item);
+      ++ended_;
+    } else {  // a server that breaks the protocol
+      channel.release(received.position);
+    }
+    return;
+  }
+  const Code code = received.call.code < kCodes ? static_cast<Code>(received.call.code) : Code::unknown;
+  if (code == Code::ok) [[likely]] {
+    if ((received.call.flags & kEnd) != 0) {
+      channel.release(received.position);
+    } else if (slot.streaming) {
+      slot.items.push_back(item);
+    } else {
+      slot.has_reply = true;
+      slot.reply = item;
+    }
+    decide(slot, Status(Code::ok));
+    off_wire(slot);
+    return;
+  }
+  std::string text((received.call.flags & kText) != 0 ? arus::text(received.body) : std::string_view());
+  const bool never_begun = code == Code::unavailable && (received.call.flags & kNotRun) != 0;
+  // In this order: the request's place in the ring may be needed for another server.
+  if (!(never_begun && again_elsewhere(slot, channel, false))) {
+    decide(slot, text.empty() ? Status(code) : Status(code, std::move(text)));
+    off_wire(slot);
+  }
+  channel.release(received.position);
+}
+
+// ---- deadlines and deaths -------------------------------------------------------------------------------------------------------
+
+void ClientState::look_after(std::int64_t now) {
+  if (now >= earliest_deadline_) expire(now);
+  if (now >= servers_look_at_) {
+    servers_look_at_ = now + kServersEvery;
+    look_after_servers();
+  }
+}
+
+void ClientState::expire(std::int64_t now) {
+  earliest_deadline_ = kForever.count();
+  for (Slot& slot : slots_) {
+    if (!slot.owned || slot.decided) continue;
+    if (now < slot.deadline)
+      earliest_deadline_ = std::min(earliest_deadline_, slot.deadline);
+    else
+      decide(slot, Status(Code::deadline_exceeded, platform::format("no reply of method '{}' of service '{}' before the deadline",
+                                                                    methods_[slot.method], service_)));
+  }
+}
+
+void ClientState::look_after_servers() {
+  for (std::size_t i = channels_.size(); i > 0; --i) {
+    ClientChannel& channel = *channels_[i - 1];
+    if (channel.stage() == ServerStage::gone)
+      lose(i - 1, "has stopped");
+    else if (channel.broken)
+      lose(i - 1, "has written what cannot be a reply");
+    else if (channel.expecting == 0)
+      continue;
+    else if (channel.refused())
+      lose(i - 1, "has refused this client's channel");
+    else if (bus_->directory().leases()->dead(channel.server().incarnation))
+      lose(i - 1, "has died");
+  }
+}
+
+void ClientState::lose(std::size_t which, std::string_view why) {
+  std::unique_ptr<ClientChannel> channel = std::move(channels_[which]);
+  channels_.erase(channels_.begin() + static_cast<std::ptrdiff_t>(which));
+  if (!channel->broken) receive(*channel);  // what was committed before counts
+  find_at_ = 0;
+  for (Slot& slot : slots_) {
+    if (slot.channel != channel.get()) continue;
+    if (!slot.on_wire) {
+      loan_lost_ |= loaning_ && slot.owned && !slot.decided;
+      continue;
+    }
+    const bool begun = !channel->never_begun(slot.position);
+    if (!slot.decided && again_elsewhere(slot, *channel, begun)) continue;
+    if (!slot.decided)
+      decide(slot,
+             Status(Code::unavailable, platform::format("a server of '{}' {} with this call outstanding{}: {}", service_, why,
+                                                        begun ? "; it may have run" : "",
+                                                        bus_->directory().leases()->describe(channel->server().incarnation))));
+    off_wire(slot);
+  }
+  channel->close();
+  ClientChannel::retire(std::move(channel));
+}
+
+// Makes the call again, if that is permitted: at another server, with what is left of its time. Whether it was made.
+bool ClientState::again_elsewhere(Slot& slot, const ClientChannel& not_this, bool begun) {
+  const auto index = static_cast<std::size_t>(not_this.method_index[slot.method]);
+  const bool idempotent = (not_this.methods()[index].flags & kIdempotent) != 0;
+  if (closed_ || slot.attempts > kMostMoves) return false;
+  if (begun && (!idempotent || slot.streaming || slot.attempts > config_.retries)) return false;
+  const std::byte* body = not_this.sent(slot.position);
+  if (body == nullptr || stamper_.now() >= slot.deadline) return false;
+  ClientChannel* next = choose(&not_this);
+  if (next == nullptr) {
+    find_servers();
+    next = choose(&not_this);
+  }
+  LaneWriter::Claim claim;
+  if (next == nullptr || check(*next, slot).code() != Code::ok || !next->claim(slot.size, claim)) return false;
+  platform::copy(next->body(claim), body, slot.size);
+  --slot.channel->expecting;
+  --in_flight_;
+  slot.channel = next;
+  commit(slot, claim, slot.size);
+  ++retries_;
+  return true;
+}
+
+// Once: the caller looks again. Bounded: a server that dies wakes nobody.
+void ClientState::sleep(std::int64_t ns) noexcept {
+  if (!bell_) {
+    auto bell = platform::Bell::take(bus_->directory().bells(), bus_->directory().incarnation());
+    if (!bell) {
+      const timespec nap{0, 200'000};
+      nanosleep(&nap, nullptr);
+      return;
+    }
+    bell_ = std::move(*bell);
+  }
+  const std::uint32_t rings = bell_->rings();
+  bool expecting = false;
+  for (const auto& channel : channels_)
+    if (channel->expecting != 0) {
+      channel->arm(bell_->index());
+      expecting = true;
+    }
+  platform::fence_full();
+  const bool something = std::any_of(channels_.begin(), channels_.end(),
+                                     [](const auto& channel) { return channel->expecting != 0 && channel->ready(); });
+  if (!something) bell_->sleep(rings, std::min(ns, expecting ? kServersEvery : kSecond));
+  for (const auto& channel : channels_) channel->disarm();
+}
+
+// ---- which server ---------------------------------------------------------------------------------------------------------------
+
+// The one with the fewest calls outstanding, of all clients; of equals each in turn.
+ClientChannel* ClientState::choose(const ClientChannel* not_this) {
+  const std::size_t count = channels_.size();
+  if (count == 1 && channels_[0].get() != not_this && channels_[0]->stage() == ServerStage::serving && !channels_[0]->broken)
+      [[likely]]
+    return channels_[0].get();
+  ClientChannel* best = nullptr;
+  std::uint64_t least = 0;
+  ++turn_;
+  for (std::size_t i = 0; i < count; ++i) {
+    ClientChannel* channel = channels_[(turn_ + i) % count].get();
+    if (channel == not_this || channel->stage() != ServerStage::serving || channel->broken) continue;
+    const std::uint64_t load = channel->load();
+    if (best != nullptr && load >= least) continue;
+    best = channel;
+    least = load;
+  }
+  return best;
+}
+
+// Connects to servers that are new, lets go of those that are not there any more, and sweeps the dead ones' files.
+void ClientState::find_servers() {
+  const log::BusDirectory& bus = bus_->directory();
+  find_at_ = stamper_.now() + kSecond;
+  look_after_servers();
+  struct stat status {};
+  const bool there = stat(service_path(bus, service_).c_str(), &status) == 0;
+  const std::int64_t changed = there ? status.st_mtim.tv_sec * kSecond + status.st_mtim.tv_nsec : 0;
+  const bool serving = choose() != nullptr;
+  if (serving && changed == directory_changed_) return;
+  auto names = list_servers(bus, service_);
+  if (!names) {
+    no_server_ = names.error().code() == Errc::not_found
+                     ? Status(Code::not_found, platform::format("there is no service '{}' in {}", service_, bus.path()))
+                     : Status(names.error());
+    if (bus.gone()) no_server_ = Status(Error(Errc::deleted, platform::format("the bus {} was deleted", bus.path())));
+    return;
+  }
+  directory_changed_ = changed;
+  no_server_ = Status(Code::unavailable, platform::format("no server of service '{}' is alive", service_));
+  for (const ServerName& name : *names) {
+    const auto same = [&](const auto& channel) { return channel->server().number == name.number; };
+    const auto known = std::find_if(channels_.begin(), channels_.end(), same);
+    if (bus.leases()->dead(name.incarnation)) {
+      if (known != channels_.end()) lose(static_cast<std::size_t>(known - channels_.begin()), "has died");
+      remove_server(bus, service_, name);
+      continue;
+    }
+    if (known != channels_.end() || channels_.size() >= config_.max_servers) continue;
+    auto channel = ClientChannel::connect(bus_, service_, name, config_);
+    if (channel) {
+      channels_.push_back(std::move(*channel));
+    } else if (channel.error().code() != Errc::not_found) {  // else it went away just now
+      no_server_ = Status(channel.error());
+      directory_changed_ = 0;  // try again next time
+    }
+  }
+}
+
+std::int32_t ClientState::index_in(ClientChannel& channel, std::uint32_t method) const {
+  while (channel.method_index.size() <= method) {
+    const std::string& name = methods_[channel.method_index.size()];
+    const auto& specs = channel.methods();
+    const auto found = std::find_if(specs.begin(), specs.end(), [&](const MethodSpec& spec) { return spec.name == name; });
+    channel.method_index.push_back(found == specs.end() ? -1 : static_cast<std::int32_t>(found - specs.begin()));
+  }
+  return channel.method_index[method];
+}
+
+Status ClientState::check(ClientChannel& channel, const Slot& slot) const {
+  const std::int32_t index = index_in(channel, slot.method);
+  if (index < 0) [[unlikely]]
+    return Status(Code::unimplemented, platform::format("service '{}' has no method '{}'", service_, methods_[slot.method]));
+  const MethodSpec& spec = channel.methods()[static_cast<std::size_t>(index)];
+  if (spec.request_size != 0 && slot.size != spec.request_size) [[unlikely]]
+    return Status(Code::invalid_argument, platform::format("method '{}' takes requests of {} bytes, this one has {}", spec.name,
+                                                           spec.request_size, slot.size));
+  if (slot.size > most_body()) [[unlikely]]
+    return Status(
+        Code::out_of_range,
+        platform::format("the request has {} bytes, and the largest that fits the ring has {}; connect with a larger ring_bytes",
+                         slot.size, most_body()));
+  if ((spec.flags & kStreaming) != 0 && !slot.streaming) [[unlikely]]
+    return Status(Code::invalid_argument,
+                  platform::format("method '{}' gives a stream of replies; call it with stream()", spec.name));
+  return Status(Code::ok);
+}
+
+}  // namespace arus::rpc::detail

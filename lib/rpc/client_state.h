@@ -1,0 +1,166 @@
+// A client: its calls, and the channels to the servers of its service.
+//
+// A call has a slot, which is free when nobody needs it any more: neither the one who made the call (`owned`) nor the server, which owes a last
+// reply (`on_wire`). Its outcome is decided once, by whichever comes first, in one thread:
+//
+//                    ┌─ last reply ──────────────────────────────────────┐
+//   sent ── pending ─┼─ deadline, cancel: the last reply, which comes     ├─> decided ── taken
+//                    │  later, frees the slot, is dropped and counted     │
+//                    └─ the server is dead or gone: again elsewhere if it ┘
+//                       was certainly never begun, or is idempotent
+//
+// No call runs twice: a request is read once by one server, which keeps its position to itself; it is written again only where the server that
+// had it can no longer run it, and did not (its cursor says so, or its reply), or may have (idempotent methods). Each attempt has an
+// id of its own, so that a reply to an earlier one is no reply to the call.
+// A server is found dead by its lease, then its ring is read to the end once more, then its calls are decided: a reply that was
+// committed before the death counts.
+#pragma once
+
+#include <arus/rpc_client.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "platform/clock.h"
+#include "rpc/client_channel.h"
+
+namespace arus::rpc::detail {
+
+class ClientState : public std::enable_shared_from_this<ClientState> {
+ public:
+  static Result<std::shared_ptr<ClientState>> make(std::shared_ptr<arus::detail::BusState> bus, std::string_view service,
+                                                   const ClientConfig& config);
+  ~ClientState();
+  ClientState(const ClientState&) = delete;
+  ClientState& operator=(const ClientState&) = delete;
+
+  Outcome<Reply> call(std::string_view method, Bytes request, const CallOptions& options);
+  // A handle, for what follows. What went wrong at once is decided already.
+  std::uint64_t start(std::string_view method, Bytes request, const CallOptions& options, bool streaming);
+  Outcome<Request> loan(std::string_view method, std::size_t size, const CallOptions& options);
+  Call send_loan(std::uint64_t handle);
+  void abort_loan(std::uint64_t handle) noexcept;
+
+  bool ready(std::uint64_t handle);  // decided, or a stream has a reply
+  bool wait(std::uint64_t handle, std::chrono::nanoseconds timeout);
+  Outcome<Reply> take(std::uint64_t handle);
+  Outcome<std::optional<Reply>> next(std::uint64_t handle);
+  void cancel(std::uint64_t handle);
+  void drop(std::uint64_t handle) noexcept;
+  void then(std::uint64_t handle, std::function<void(Outcome<Reply>)> done);
+  void resume_when_ready(std::uint64_t handle, std::coroutine_handle<> waiter);
+
+  std::size_t poll(std::chrono::nanoseconds timeout);
+  Outcome<void> wait_for_server(std::chrono::nanoseconds timeout);
+  // The Client is gone: calls that are held on to have ended.
+  void close() noexcept;
+
+  [[nodiscard]] const std::string& service() const noexcept { return service_; }
+  [[nodiscard]] std::size_t most_body() const noexcept { return rpc::most_body(config_.ring_bytes, config_.max_in_flight); }
+  [[nodiscard]] ClientStatistics statistics() const noexcept;
+
+ private:
+  struct Item {  // a stream's reply that waits to be taken
+    std::uint64_t position;
+    std::uint64_t cells;
+    Bytes body;
+  };
+  struct Slot {
+    bool owned = false;
+    bool on_wire = false;
+    bool decided = false;
+    bool streaming = false;
+    std::uint32_t method = 0;  // the client's number of it
+    std::uint32_t attempts = 0;
+    std::uint64_t handle = 0;  // what Call knows it by
+    std::uint64_t id = 0;      // of the last attempt
+    std::int64_t deadline = 0;
+    ClientChannel* channel = nullptr;
+    std::uint64_t position = 0;  // of the request
+    std::size_t size = 0;
+    // Of a decided call that was answered: its reply, held.
+    Status status{Code::ok};
+    bool has_reply = false;
+    Item reply{};
+    std::vector<Item> items;
+    std::size_t next_item = 0;
+    std::function<void(Outcome<Reply>)> done;
+    std::coroutine_handle<> waiter;
+  };
+
+  ClientState(std::shared_ptr<arus::detail::BusState> bus, std::string_view service, const ClientConfig& config);
+  [[nodiscard]] bool ours() const noexcept { return platform::same_process(generation_); }
+  [[nodiscard]] Slot* find(std::uint64_t handle) noexcept;
+
+  // ---- calls (client_state.cpp)
+  // Takes a slot, chooses a server, claims room for the request. Null: `why` not.
+  Slot* begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming, LaneWriter::Claim& claim,
+              Status& why);
+  bool claim(Slot& slot, LaneWriter::Claim& claim, Status& why);
+  std::uint64_t fail_at_once(Status status);
+  [[nodiscard]] std::uint32_t index_of(const Slot& slot) const noexcept { return slot_of(slot.handle); }
+  void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size);
+  std::uint32_t number_of(std::string_view method);
+  void decide(Slot& slot, Status status) noexcept;
+  void off_wire(Slot& slot) noexcept;
+  void give_up_items(Slot& slot) noexcept;
+  void release(Slot& slot) noexcept;
+  Outcome<Reply> take(Slot& slot);
+  [[nodiscard]] static bool has_news(const Slot& slot) noexcept { return slot.decided || slot.next_item < slot.items.size(); }
+  void run_ready();
+
+  // ---- replies and servers (client_servers.cpp)
+  void receive_all();
+  void receive(ClientChannel& channel);
+  void accept(ClientChannel& channel, Slot& slot, const Received& received);
+  void look_after(std::int64_t now);
+  void expire(std::int64_t now);
+  void look_after_servers();
+  // The server of a channel is dead or gone, or has refused it.
+  void lose(std::size_t channel, std::string_view why);
+  bool again_elsewhere(Slot& slot, const ClientChannel& not_this, bool begun);
+  void sleep(std::int64_t ns) noexcept;
+  ClientChannel* choose(const ClientChannel* not_this = nullptr);
+  void find_servers();
+  // The number of a method at a server; -1: it has none of that name.
+  std::int32_t index_in(ClientChannel& channel, std::uint32_t method) const;
+  // What speaks against a call of this slot's method; ok if nothing does.
+  Status check(ClientChannel& channel, const Slot& slot) const;
+  // Polls until `enough()`, for `until` (boot clock) at most.
+  template <class Enough>
+  bool wait_until(std::int64_t until, Enough enough);
+
+  std::shared_ptr<arus::detail::BusState> bus_;
+  std::string service_;
+  ClientConfig config_;
+  std::uint64_t generation_;  // of fork
+  platform::Stamper stamper_{platform::Stamper::Of::boot};
+  std::unique_ptr<platform::Bell> bell_;
+  std::vector<std::unique_ptr<ClientChannel>> channels_;
+  std::vector<std::string> methods_;  // names, by the client's own numbers
+  std::uint32_t last_method_ = 0;
+  std::deque<Slot> slots_;  // max_in_flight of them, and such as only hold what went wrong at once
+  std::vector<std::uint32_t> free_;
+  std::vector<std::uint32_t> free_failed_;
+  std::vector<std::uint32_t> ready_;  // decided, and somebody waits to be called
+  std::uint64_t last_id_ = 0;
+  LaneWriter::Claim loan_{};
+  bool loaning_ = false;
+  bool loan_lost_ = false;  // the server of its channel is gone
+  bool closed_ = false;
+  std::size_t ended_ = 0;  // calls and streams' replies, all in all
+  std::uint32_t in_flight_ = 0;
+  std::uint32_t turn_ = 0;
+  std::uint64_t calls_ = 0;
+  std::uint64_t late_ = 0;
+  std::uint64_t retries_ = 0;
+  std::int64_t earliest_deadline_ = kForever.count();
+  std::int64_t servers_look_at_ = 0;
+  std::int64_t find_at_ = 0;
+  std::int64_t directory_changed_ = 0;
+  Status no_server_{Code::unavailable};
+};
+
+}  // namespace arus::rpc::detail

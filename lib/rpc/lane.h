@@ -1,0 +1,159 @@
+// One ring of a channel: one process appends, one reads. What ring/claim.h does for any number of producers, without the tail, the
+// slots and the marks that others would repair by.
+//
+// Roles. The writer alone writes the ring; the reader alone writes the cursor (below it everything may be overwritten). The writer's
+// position is its own: the reader polls h0 of the record that comes next, as in every ring of arus.
+// Invariant. The word at the writer's position is no valid mark: before a claim is handed out, the word behind it (where the next one will
+// start) is looked at, and a stale imitation that some earlier payload left there is wiped. Nobody else writes there: it is free space.
+// Several claims may be open and be committed in any order; the reader waits at the first that is not.
+// Pairs. h0 COMMITTED (release) with the reader's acquire load: CallHeader and body are visible. cursor (release) with the writer's acquire
+// load: what the reader read is read before it is overwritten.
+// Crash: an uncommitted claim is never seen; both rings go with either of their two processes.
+// Trust: the other side may write anything. Each mark, length and cursor is checked against the ring before it is used.
+#pragma once
+
+#include <bit>
+#include <cstring>
+#include <span>
+
+#include "platform/cpu.h"
+#include "ring/read.h"
+#include "rpc/layout.h"
+
+namespace arus::rpc {
+
+// A ring in a channel's mapping.
+inline ring::Ring lane_ring(std::byte* base, std::uint64_t bytes, std::uint64_t salt) noexcept {
+  ring::Ring ring;
+  ring.base = base;
+  ring.cells = bytes >> ring::kCellShift;
+  ring.mask = ring.cells - 1;
+  ring.lap_shift = static_cast<unsigned>(std::countr_zero(ring.cells));
+  ring.salt = salt;
+  return ring;
+}
+
+class LaneWriter {
+ public:
+  struct Claim {
+    std::uint64_t position;
+    std::uint64_t cells;
+  };
+
+  LaneWriter() noexcept = default;
+  // `cursor`: the reader's. The ring is new.
+  LaneWriter(const ring::Ring& ring, const Word& cursor) noexcept
+      : ring_(ring), cursor_(&cursor), position_(ring.cells), limit_(2 * ring.cells) {}
+
+  // `cells` of them, leaving `keep` free. Whether there was room.
+  bool claim(std::uint64_t cells, std::uint64_t keep, Claim& claim) noexcept {
+    platform::prefetch_for_write(&ring_.at(position_));
+    platform::prefetch_for_write(&ring_.at(position_ + 1));
+    const std::uint64_t to_end = ring_.cells - (position_ & ring_.mask);
+    const std::uint64_t padding = cells <= to_end ? 0 : to_end;
+    if (position_ + padding + cells + keep > limit_) [[unlikely]]
+      if (!look_for_room(padding + cells + keep)) return false;
+    if (padding != 0) [[unlikely]] {
+      const std::uint64_t at = advance(padding);
+      ring_.set_mark(at, ring::State::skip, 0, padding);
+    }
+    claim = {advance(cells), cells};
+    return true;
+  }
+  // The last claim, as if it had not been.
+  void withdraw(const Claim& claim) noexcept { position_ = claim.position; }
+  [[nodiscard]] std::byte* body(const Claim& claim) const noexcept {
+    return reinterpret_cast<std::byte*>(&ring_.at(claim.position)) + kBodyAt;
+  }
+  // Visible to the reader from here on. `size` of the body may be less than what was claimed.
+  void commit(const Claim& claim, const CallHeader& call, std::uint64_t size, std::int64_t now) noexcept {
+    ring::RecordHeader& header = ring_.at(claim.position);
+    header.h1.store(ring::chain_word(claim.position, 0), std::memory_order_relaxed);
+    header.h2.store(static_cast<std::uint64_t>(now), std::memory_order_relaxed);
+    header.h3.store(ring::Lengths{size, sizeof(CallHeader), 0, 0}.word(), std::memory_order_relaxed);
+    std::memcpy(reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader, &call, sizeof call);
+    ring_.set_mark(claim.position, ring::State::committed, 0, claim.cells);
+  }
+
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  // Whether nothing has been claimed over what was written at a position.
+  [[nodiscard]] bool intact(std::uint64_t position) const noexcept { return position_ <= position + ring_.cells; }
+  [[nodiscard]] const ring::Ring& ring() const noexcept { return ring_; }
+
+ private:
+  std::uint64_t advance(std::uint64_t cells) noexcept {
+    const std::uint64_t at = position_;
+    position_ += cells;
+    if (ring_.valid(ring_.mark(position_, std::memory_order_relaxed), position_)) [[unlikely]]
+      wipe(position_);
+    return at;
+  }
+  void wipe(std::uint64_t position) noexcept { ring_.at(position).h0.store(0, std::memory_order_relaxed); }
+  [[gnu::noinline]] bool look_for_room(std::uint64_t need) noexcept {
+    const std::uint64_t cursor = cursor_->load(std::memory_order_acquire);
+    // An impossible cursor gives no room: it never goes back, and not beyond what was written.
+    if (cursor <= position_ && cursor + ring_.cells > limit_) limit_ = cursor + ring_.cells;
+    return position_ + need <= limit_;
+  }
+
+  ring::Ring ring_;
+  const Word* cursor_ = nullptr;
+  std::uint64_t position_ = 0;
+  std::uint64_t limit_ = 0;
+};
+
+// A record as it was found. `call` is a copy; `body` lies in the ring.
+struct Received {
+  std::uint64_t position;
+  std::uint64_t cells;
+  std::int64_t sent_at;
+  CallHeader call;
+  std::span<const std::byte> body;
+};
+
+class LaneReader {
+ public:
+  LaneReader() noexcept = default;
+  LaneReader(const ring::Ring& ring, Word& cursor) noexcept : ring_(ring), cursor_(&cursor), position_(ring.cells) {
+    cursor.store(position_, std::memory_order_relaxed);
+  }
+
+  // The record at the position: `nothing`, `record`, or `corrupt`. Passes over what is skipped.
+  ring::Found look(Received& received) noexcept {
+    for (;;) {
+      ring::View view;
+      const ring::Found found = ring::look(ring_, position_, view);
+      if (found == ring::Found::nothing) [[likely]]
+        return found;
+      if (found == ring::Found::corrupt || (position_ & ring_.mask) + view.cells > ring_.cells) return ring::Found::corrupt;
+      if (found == ring::Found::skip) {  // only what is left at the end
+        if ((position_ & ring_.mask) + view.cells != ring_.cells) return ring::Found::corrupt;
+        position_ += view.cells;
+        continue;
+      }
+      if (found == ring::Found::open || view.lengths.key != sizeof(CallHeader) || view.lengths.headers != 0)
+        return ring::Found::corrupt;
+      received.position = position_;
+      received.cells = view.cells;
+      received.sent_at = view.timestamp;
+      std::memcpy(&received.call, view.data + ring::kRecordHeader, sizeof received.call);
+      received.body = {view.data + kBodyAt, view.lengths.value};
+      return ring::Found::record;
+    }
+  }
+  [[nodiscard]] bool ready() const noexcept { return ring_.valid(ring_.mark(position_), position_); }
+
+  void pass(const Received& received) noexcept { position_ = received.position + received.cells; }
+  // Gives back what is below.
+  void publish(std::uint64_t position) noexcept { cursor_->store(position, std::memory_order_release); }
+
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  [[nodiscard]] const ring::Ring& ring() const noexcept { return ring_; }
+
+ private:
+  ring::Ring ring_;
+  Word* cursor_ = nullptr;
+  std::uint64_t position_ = 0;
+};
+
+}  // namespace arus::rpc

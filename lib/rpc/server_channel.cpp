@@ -1,0 +1,256 @@
+#include "rpc/server_channel.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "platform/clock.h"
+#include "platform/error.h"
+#include "platform/kill_point.h"
+#include "rpc/statistics.h"
+
+namespace arus::rpc::detail {
+
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+
+class ServerChannel::Guard {
+ public:
+  explicit Guard(ServerChannel& channel)
+      : mutex_(channel.core_->several_threads.load(memory_order_acquire) ? &channel.mutex_ : nullptr) {
+    if (mutex_ != nullptr) mutex_->lock();
+  }
+  ~Guard() {
+    if (mutex_ != nullptr) mutex_->unlock();
+  }
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+
+ private:
+  std::mutex* mutex_;
+};
+
+ServerChannel::ServerChannel(std::shared_ptr<ServerCore> core, ChannelFile file, std::uint32_t client, std::uint64_t incarnation)
+    : core_(std::move(core)),
+      file_(std::move(file)),
+      requests_(file_.requests(), file_.lines().requests.position),
+      replies_(file_.replies(), file_.lines().replies.position),
+      client_(client),
+      incarnation_(incarnation),
+      calls_(file_.slots()) {
+  for (ServerCall& call : calls_) call.channel = this;
+}
+
+ServerCall* ServerChannel::open(const Received& received) noexcept {
+  const std::uint32_t slot = slot_of(received.call.id);
+  if (slot >= calls_.size()) return nullptr;
+  ServerCall& call = calls_[slot];
+  if (call.open.load(memory_order_acquire)) return nullptr;
+  call.id = received.call.id;
+  call.method = received.call.method;
+  call.deadline = received.call.deadline;
+  call.sent_at = received.sent_at;
+  call.admitted = false;
+  call.open.store(true, memory_order_relaxed);
+  file_.lines().requests.begun.store(received.position + received.cells, memory_order_release);
+  return &call;
+}
+
+bool ServerChannel::cancelled(const ServerCall& call, std::int64_t now) const noexcept {
+  return gone_.load(memory_order_acquire) || given_up(call, now).has_value();
+}
+
+std::optional<Code> ServerChannel::given_up(const ServerCall& call, std::int64_t now) const noexcept {
+  if (file_.slot(slot_of(call.id)).cancelled.load(memory_order_relaxed) == call.id) [[unlikely]]
+    return Code::cancelled;
+  if (now >= call.deadline) [[unlikely]]
+    return Code::deadline_exceeded;
+  return std::nullopt;
+}
+
+void ServerChannel::wake_client() const noexcept {
+  platform::fence_full();
+  wake(file_.lines().client.bell, core_->bells());
+}
+
+bool ServerChannel::send(const ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::uint64_t keep,
+                         std::int64_t now) noexcept {
+  LaneWriter::Claim claim;
+  if (!replies_.claim(cells_for(body.size()), keep, claim)) return false;
+  ARUS_KILL_POINT("rpc-reply-claimed");
+  if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
+  replies_.commit(claim,
+                  {.id = call.id,
+                   .deadline = 0,
+                   .method = call.method,
+                   .code = static_cast<std::uint16_t>(code),
+                   .flags = flags,
+                   .reserved = 0},
+                  body.size(), now);
+  ARUS_KILL_POINT("rpc-reply-committed");
+  wake_client();
+  return true;
+}
+
+// Before the last reply is visible.
+void ServerChannel::settle(ServerCall& call, Code code, std::int64_t now) noexcept {
+  const bool several = core_->several_threads.load(memory_order_relaxed);
+  if (call.admitted) core_->count_outstanding(-1);
+  if (call.method < core_->methods.size()) {
+    MethodStatistics& statistics = core_->file.statistics(call.method);
+    add(statistics.ended[static_cast<std::size_t>(code)], 1, several);
+    add(statistics.latency.counts[latency_bucket(now - call.sent_at)], 1, several);
+  }
+  if (several)
+    core_->ended.fetch_add(1, memory_order_relaxed);
+  else
+    core_->ended.store(core_->ended.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  if (call.parked) {
+    call.parked = false;
+    core_->parked.fetch_sub(1, memory_order_relaxed);
+    std::erase(parked_, &call);
+  }
+  call.open.store(false, memory_order_release);
+}
+
+// With a reserved cell for a status that does not find room with its message.
+void ServerChannel::end(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now) {
+  settle(call, code, now);
+  flags |= kLast;
+  if (send(call, code, body, flags, body.empty() ? 0 : calls_.size(), now)) return;
+  if (!send(call, code, {}, static_cast<std::uint16_t>(flags & ~kText), 0, now))
+    gone_.store(true, memory_order_release);  // its cursor is not true
+}
+
+Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now) {
+  const Guard guard(*this);
+  if (gone_.load(memory_order_relaxed)) [[unlikely]] {
+    if (call.open.load(memory_order_relaxed)) settle(call, Code::cancelled, now);
+    core_->count_dropped();
+    return tl::unexpected<Status>(Status(Code::cancelled, "the client of this call is gone, or the server has stopped"));
+  }
+  if (!call.open.load(memory_order_relaxed) || call.parked) [[unlikely]]
+    return tl::unexpected<Status>(Status(Code::failed_precondition, "this call has been answered already"));
+  if (const auto why = given_up(call, now)) [[unlikely]] {
+    end(call, *why, {}, 0, now);
+    core_->count_dropped();
+    return tl::unexpected<Status>(Status(
+        Code::cancelled, *why == Code::cancelled ? "the client has cancelled this call" : "the deadline of this call has passed"));
+  }
+  if (body.size() > most_body()) [[unlikely]] {
+    const std::string why = platform::format(
+        "the reply of method '{}' has {} bytes, and the largest that fits this client's ring has {}; connect with a larger "
+        "ring_bytes",
+        core_->methods[call.method].spec.name, body.size(), most_body());
+    end(call, Code::failed_precondition, bytes(why), kText, now);
+    return tl::unexpected<Status>(Status(Code::failed_precondition, why));
+  }
+  if (code != Code::ok) {
+    end(call, code, body, flags, now);
+    return {};
+  }
+  // The slot is free before the reply is visible; but a reply that must be parked keeps it.
+  LaneWriter::Claim claim;
+  if (!replies_.claim(cells_for(body.size()), calls_.size(), claim)) [[unlikely]] {
+    call.reply.assign(body.begin(), body.end());
+    call.parked = true;
+    call.parked_until = now + core_->config.reply_patience.count();
+    parked_.push_back(&call);
+    core_->parked.fetch_add(1, memory_order_relaxed);
+    platform::fence_full();
+    wake(core_->file.attention().sleeper, core_->bells());
+    return {};
+  }
+  ARUS_KILL_POINT("rpc-reply-claimed");
+  if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
+  const CallHeader header{.id = call.id,
+                          .deadline = 0,
+                          .method = call.method,
+                          .code = 0,
+                          .flags = static_cast<std::uint16_t>(flags | kLast),
+                          .reserved = 0};
+  settle(call, Code::ok, now);
+  replies_.commit(claim, header, body.size(), now);
+  ARUS_KILL_POINT("rpc-reply-committed");
+  wake_client();
+  return {};
+}
+
+Outcome<void> ServerChannel::fail(ServerCall& call, const Status& status, std::int64_t now, std::uint16_t flags) {
+  constexpr std::size_t kMostText = 2000;
+  Bytes text = bytes(status.message());
+  text = text.first(std::min({text.size(), kMostText, static_cast<std::size_t>(most_body())}));
+  const Code code = status.code() == Code::ok ? Code::unknown : status.code();
+  return finish(call, code, text, static_cast<std::uint16_t>(flags | kText), now);
+}
+
+Outcome<bool> ServerChannel::try_write(ServerCall& call, Bytes body, std::int64_t now) {
+  {
+    const Guard guard(*this);
+    if (!call.open.load(memory_order_relaxed) || call.parked)
+      return tl::unexpected<Status>(Status(Code::failed_precondition, "this call has been answered already"));
+    const std::uint64_t cells = cells_for(body.size());
+    const bool lost = gone_.load(memory_order_relaxed) || given_up(call, now).has_value();
+    if (!lost && body.size() <= most_body()) {
+      // What the client has not given back of this call's replies: at most a quarter of the ring, so that others find room. One
+      // reply may always go.
+      const std::uint64_t consumed = file_.slot(slot_of(call.id)).consumed.load(memory_order_acquire);
+      const std::uint64_t open = call.streamed - std::min(consumed, call.streamed);
+      if (open != 0 && open + cells > replies_.ring().cells / 4) return false;
+      if (!send(call, Code::ok, body, 0, calls_.size(), now)) return false;
+      call.streamed += cells;
+      return true;
+    }
+  }
+  // Too large, or nobody waits for it: finish() knows what to say.
+  if (auto done = finish(call, Code::ok, body, 0, now); !done) return tl::unexpected<Status>(done.error());
+  return tl::unexpected<Status>(Status(Code::cancelled, "nobody waits for this call's replies"));
+}
+
+// On a futex of the cursor itself would need the client's help at each reply; a stream that is held back can wait for a nap.
+void ServerChannel::wait_for_room(std::int64_t ns) const noexcept {
+  constexpr std::int64_t kNap = 100'000;
+  const timespec nap{0, static_cast<long>(std::min(ns, kNap))};
+  nanosleep(&nap, nullptr);
+}
+
+bool ServerChannel::retry_parked(std::int64_t now) {
+  const Guard guard(*this);
+  for (std::size_t i = 0; i < parked_.size();) {
+    ServerCall& call = *parked_[i];
+    const auto why = given_up(call, now);
+    LaneWriter::Claim claim;
+    if (why) {
+      end(call, *why, {}, 0, now);
+    } else if (replies_.claim(cells_for(call.reply.size()), calls_.size(), claim)) {
+      platform::copy(replies_.body(claim), call.reply.data(), call.reply.size());
+      const CallHeader header{.id = call.id, .deadline = 0, .method = call.method, .code = 0, .flags = kLast, .reserved = 0};
+      const std::size_t size = call.reply.size();
+      settle(call, Code::ok, now);
+      replies_.commit(claim, header, size, now);
+      wake_client();
+    } else if (now >= call.parked_until) {
+      end(call, Code::resource_exhausted,
+          bytes("the client leaves no room in its ring for the reply: it does not give replies back"), kText, now);
+    } else {
+      ++i;
+    }
+  }
+  return !parked_.empty();
+}
+
+void ServerChannel::close() noexcept {
+  const Guard guard(*this);
+  gone_.store(true, memory_order_release);
+  while (!parked_.empty()) settle(*parked_.back(), Code::cancelled, platform::boot_time());
+}
+
+void ServerChannel::end_all(std::int64_t now) {
+  const Guard guard(*this);
+  for (ServerCall& call : calls_)
+    if (call.open.load(memory_order_relaxed) && !gone_.load(memory_order_relaxed))
+      end(call, Code::unavailable, bytes("the server has stopped before the call had ended"), kText, now);
+  gone_.store(true, memory_order_release);
+}
+
+}  // namespace arus::rpc::detail
