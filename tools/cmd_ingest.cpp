@@ -1,4 +1,6 @@
 // arus ingest host: this machine's sensors become records, keyed by sensor.
+#include "cmd_ingest.h"
+
 #include <fnmatch.h>
 #include <unistd.h>
 
@@ -298,6 +300,11 @@ void add_ingest_command(CLI::App& app, Command& command) {
       return options->list ? list_sensors(command, *options) : Ingestion(command, *options).run();
     };
   });
+  add_ingest_text_commands(*ingest, command);
+  add_ingest_tty_command(*ingest, command);
+  add_ingest_udp_command(*ingest, command);
+  add_ingest_iio_command(*ingest, command);
+  add_ingest_mqtt_command(*ingest, command);
 }
 
 }  // namespace arus::tool

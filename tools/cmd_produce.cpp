@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "line_reader.h"
+#include "pace.h"
 #include "parse.h"
 #include "sending.h"
 #include "stop.h"
@@ -36,30 +37,6 @@ struct Options {
   bool quiet = false;
 };
 
-// Spreads records evenly over time.
-class Pace {
- public:
-  explicit Pace(std::optional<double> rate)
-      : period_(rate ? std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1 / *rate))
-                     : Clock::duration::zero()) {}
-
-  // How many of `ready` records may go now; waits until at least one may. Zero: a stop was requested.
-  std::size_t take(std::size_t ready) {
-    if (period_ <= Clock::duration::zero()) return ready;
-    const auto idle = Clock::now() - next_;
-    if (idle > period_) next_ = Clock::now();  // what was not sent in time is not made up for in a burst
-    if (Stop::sleep_until(next_)) return 0;
-    const auto due = static_cast<std::size_t>((Clock::now() - next_) / period_) + 1;
-    const std::size_t count = std::min(ready, due);
-    next_ += period_ * static_cast<std::int64_t>(count);
-    return count;
-  }
-
- private:
-  Clock::duration period_;
-  Clock::time_point next_ = Clock::now();
-};
-
 class Production {
  public:
   Production(const Command& command, const Options& options)
@@ -69,7 +46,7 @@ class Production {
         sender_(must(open_topic(bus_, options.topic).producer({.schema = options.schema, .partition = options.partition})),
                 options.timeout),
         reader_(STDIN_FILENO, options.delimiter, sender_.producer().max_record_bytes() + options.key_delimiter.size()),
-        pace_(options.rate) {
+        pace_(options.rate ? Pace::evenly(*options.rate) : Pace()) {
     for (const auto& header : options.headers) headers_.push_back({header.name, header.value ? bytes(*header.value) : kNull});
   }
 
@@ -127,7 +104,7 @@ class Production {
   // False when a stop was requested.
   bool send_collected() {
     for (std::size_t begin = 0; begin < messages_.size();) {
-      const auto batch = std::span(messages_).subspan(begin, pace_.take(std::min(messages_.size() - begin, kLargestBatch)));
+      const auto batch = next_portion(begin);
       const Sent sent = sender_.send(batch);
       for (const auto& message : batch.first(sent.count)) bytes_ += message.value.size();
       records_ += sent.count;
@@ -148,6 +125,12 @@ class Production {
       }
     }
     return true;
+  }
+
+  // As many as may go now, from that one on.
+  std::span<const Message> next_portion(std::size_t begin) {
+    const auto ready = std::span<const Message>(messages_).subspan(begin, std::min(messages_.size() - begin, kLargestBatch));
+    return ready.first(pace_.take(ready));
   }
 
   void refuse(std::uint64_t line, const std::string& why) {

@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
-#include <ctime>
 #include <limits>
 
+#include "connect/time_text.h"
 #include "errors.h"
 #include "text.h"
 
@@ -44,95 +43,6 @@ Measure split_unit(std::string_view text) {
   std::string unit(text.substr(digits));
   unit.erase(0, std::min(unit.find_first_not_of(' '), unit.size()));
   return {text.substr(0, digits), std::move(unit)};
-}
-
-// Takes `digits` digits off the front of a text.
-std::optional<int> take(std::string_view& text, std::size_t digits) {
-  if (text.size() < digits || !all_digits(text.substr(0, digits))) return std::nullopt;
-  const auto number = to_number<int>(text.substr(0, digits));
-  text.remove_prefix(digits);
-  return number;
-}
-bool skip(std::string_view& text, char c) {
-  if (!text.starts_with(c)) return false;
-  text.remove_prefix(1);
-  return true;
-}
-
-// Nanoseconds after the point, whatever the number of digits.
-std::optional<std::int64_t> take_fraction(std::string_view& text) {
-  std::int64_t nanoseconds = 0;
-  std::int64_t unit = 100'000'000;
-  if (text.empty() || !is_digit(text.front())) return std::nullopt;
-  for (; !text.empty() && is_digit(text.front()); text.remove_prefix(1), unit /= 10) {
-    nanoseconds += unit * (text.front() - '0');
-  }
-  return nanoseconds;
-}
-
-// Seconds east of Greenwich: Z, +02, +0200, +02:00.
-std::optional<std::int64_t> take_zone(std::string_view& text) {
-  if (skip(text, 'Z') || skip(text, 'z')) return 0;
-  const bool west = text.starts_with('-');
-  if (!skip(text, '+') && !skip(text, '-')) return std::nullopt;
-  const auto hours = take(text, 2);
-  skip(text, ':');
-  const auto minutes = text.empty() ? std::optional<int>(0) : take(text, 2);
-  if (!hours || !minutes || *hours > 23 || *minutes > 59) return std::nullopt;
-  const std::int64_t seconds = (std::int64_t{*hours} * 60 + *minutes) * 60;
-  return west ? -seconds : seconds;
-}
-
-std::optional<Timestamp> parse_iso_time(std::string_view text) {
-  const auto year = take(text, 4);
-  if (!year || !skip(text, '-')) return std::nullopt;
-  const auto month = take(text, 2);
-  if (!month || !skip(text, '-')) return std::nullopt;
-  const auto day = take(text, 2);
-  if (!day) return std::nullopt;
-
-  std::array<int, 3> clock{};  // hour, minute, second
-  std::int64_t fraction = 0;
-  if (skip(text, 'T') || skip(text, 't') || skip(text, ' ')) {
-    for (std::size_t i = 0; i < clock.size(); ++i) {
-      if (i > 0 && !skip(text, ':')) {
-        if (i == 2) break;  // seconds may be left out
-        return std::nullopt;
-      }
-      const auto number = take(text, 2);
-      if (!number) return std::nullopt;
-      clock[i] = *number;
-    }
-    if (skip(text, '.') || skip(text, ',')) {
-      const auto nanoseconds = take_fraction(text);
-      if (!nanoseconds) return std::nullopt;
-      fraction = *nanoseconds;
-    }
-  }
-
-  const std::chrono::year_month_day date(std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
-                                         std::chrono::day(static_cast<unsigned>(*day)));
-  if (!date.ok() || clock[0] > 23 || clock[1] > 59 || clock[2] > 60) return std::nullopt;
-
-  std::int64_t seconds = 0;
-  if (text.empty()) {
-    std::tm local{};
-    local.tm_year = *year - 1900;
-    local.tm_mon = *month - 1;
-    local.tm_mday = *day;
-    local.tm_hour = clock[0];
-    local.tm_min = clock[1];
-    local.tm_sec = clock[2];
-    local.tm_isdst = -1;
-    seconds = std::mktime(&local);
-  } else {
-    const auto zone = take_zone(text);
-    if (!zone || !text.empty()) return std::nullopt;
-    seconds = std::int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86'400 + std::int64_t{clock[0]} * 3600 +
-              std::int64_t{clock[1]} * 60 + clock[2] - *zone;
-  }
-  if (std::abs(seconds) > 9'000'000'000) return std::nullopt;  // what 63 bits of nanoseconds hold: until 2255
-  return seconds * 1'000'000'000 + fraction;
 }
 
 }  // namespace
@@ -198,7 +108,7 @@ Timestamp parse_time(std::string_view text, std::string_view option) {
   if (all_digits(text)) {
     const auto milliseconds = to_number<std::int64_t>(text);
     if (milliseconds && *milliseconds <= std::numeric_limits<std::int64_t>::max() / 1'000'000) return *milliseconds * 1'000'000;
-  } else if (const auto time = parse_iso_time(text)) {
+  } else if (const auto time = connect::parse_iso_time(text)) {
     return *time;
   }
   throw usage_error(
