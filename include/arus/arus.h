@@ -4,6 +4,7 @@
 #include "arus/bus.h"
 #include "arus/config.h"
 #include "arus/consumer.h"
+#include "arus/group.h"
 #include "arus/producer.h"
 #include "arus/record.h"
 #include "arus/result.h"

@@ -8,6 +8,7 @@
 
 #include "arus/config.h"
 #include "arus/consumer.h"
+#include "arus/group.h"
 #include "arus/result.h"
 #include "arus/rpc.h"
 #include "arus/topic.h"
@@ -41,6 +42,9 @@ class Bus {
   Result<void> remove(std::string_view topic);
 
   Result<Consumer> consumer(const ConsumerConfig& config = {});
+  // Consumer groups by name, in order. A group is there from its first consumer on.
+  [[nodiscard]] Result<std::vector<std::string>> groups() const;
+  Result<Group> group(std::string_view name);
 
   // Calls: a client of a service and a server of one; see rpc_client.h and rpc_server.h. A client can be made before there is any server;
   // its calls end with `unavailable` or `not_found` then. Names follow topics'.

@@ -2,6 +2,7 @@
 
 #include "bus/consumer_state.h"
 #include "bus/state.h"
+#include "group/group_file.h"
 #include "platform/error.h"
 #include "platform/segment.h"
 
@@ -138,6 +139,18 @@ Result<Consumer> Bus::consumer(const ConsumerConfig& config) {
   auto consumer = detail::ConsumerState::make(state_, config);
   if (!consumer) return pass(consumer);
   return Consumer(std::move(*consumer));
+}
+
+Result<std::vector<std::string>> Bus::groups() const {
+  if (auto good = state_->check(); !good) return pass(good);
+  return group::GroupFile::list(state_->directory());
+}
+
+Result<Group> Bus::group(std::string_view name) {
+  if (auto good = state_->check(); !good) return pass(good);
+  const auto found = group::GroupFile::read(state_->directory(), std::string(name));
+  if (!found && found.error().code() == Errc::not_found) return pass(found);  // a damaged one can still be deleted
+  return Group(state_, std::string(name));
 }
 
 }  // namespace arus

@@ -229,15 +229,25 @@ Result<void> GroupFile::change(const Edit& edit, std::int64_t patience) {
   return done;
 }
 
-Result<void> GroupFile::remove(const std::function<Result<void>(const GroupState&)>& before) {
-  auto held = lock(kPatience);
+Result<void> GroupFile::remove(const log::BusDirectory& bus, const std::string& name,
+                               const std::function<Result<void>(const GroupState&)>& before) {
+  if (auto good = check_name(name); !good) return good;
+  if (auto able = bus.need_lease("a consumer group"); !able) return able;
+  const GroupFile group(bus, name);
+  auto held = group.lock(kPatience);
   if (!held) return pass(held);
-  auto state = read();
-  if (!state) return pass(state);
+  auto state = group.read();
+  // What cannot be read has no members that could still read it; cursors tell of readers by themselves.
+  if (!state && state.error().code() != Errc::corrupt && state.error().code() != Errc::version_mismatch) return pass(state);
+  if (!state) {
+    state = GroupState{};
+    state->name = name;
+  }
   if (auto undone = before(*state); !undone) return undone;
   ARUS_KILL_POINT("H-forgotten");
-  if (unlink(path_of(bus_, name_, kState).c_str()) != 0) return fail_system(errno, "delete", path_of(bus_, name_, kState));
-  unlink(path_of(bus_, name_, kPulse).c_str());
+  const std::string path = path_of(bus, name, kState);
+  if (unlink(path.c_str()) != 0) return fail_system(errno, "delete", path);
+  unlink(path_of(bus, name, kPulse).c_str());
   return {};
 }
 

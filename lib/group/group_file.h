@@ -57,8 +57,9 @@ class GroupFile {
   // `patience`: how long to wait for the lock.
   static constexpr std::int64_t kPatience = 2'000'000'000;  // ns
   Result<void> change(const Edit& edit, std::int64_t patience = kPatience);
-  // Under the lock: `before` undoes what the group has elsewhere; then the files go.
-  Result<void> remove(const std::function<Result<void>(const GroupState&)>& before);
+  // Under the lock: `before` undoes what the group has elsewhere; then the files go, also damaged ones.
+  static Result<void> remove(const log::BusDirectory& bus, const std::string& name,
+                             const std::function<Result<void>(const GroupState&)>& before);
 
  private:
   struct Pulse;
