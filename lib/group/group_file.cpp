@@ -30,14 +30,8 @@ struct alignas(64) GroupFile::Pulse {
   ring::Word holder;  // of the lock, for messages; 0: nobody said
 };
 
-namespace {
-
-constexpr std::size_t kLongestFileName = 200;
-constexpr std::string_view kState = ".state";
-constexpr std::string_view kPulse = ".pulse";
-constexpr std::size_t kLargestState = 64u << 20;  // bytes
-
 std::string file_name(std::string_view group) {
+  constexpr std::size_t kLongestFileName = 200;
   std::string name;
   for (const char c : group) {
     const bool plain =
@@ -50,6 +44,12 @@ std::string file_name(std::string_view group) {
   if (name.size() <= kLongestFileName) return name;
   return platform::format("{}%{:016x}", name.substr(0, kLongestFileName - 17), log::checksum(group.data(), group.size()));
 }
+
+namespace {
+
+constexpr std::string_view kState = ".state";
+constexpr std::string_view kPulse = ".pulse";
+constexpr std::size_t kLargestState = 64u << 20;  // bytes
 
 std::string path_of(const log::BusDirectory& bus, std::string_view group, std::string_view suffix) {
   return platform::format("{}/{}{}", bus.groups_path(), file_name(group), suffix);

@@ -26,6 +26,9 @@
 
 namespace arus::group {
 
+// The name that a group's files begin with: at most 200 bytes.
+std::string file_name(std::string_view group);
+
 class GroupFile {
  public:
   static constexpr std::size_t kMostName = 255;

@@ -26,7 +26,7 @@ struct alignas(128) GroupTable::Header {
 };
 
 struct alignas(128) GroupTable::Entry {
-  std::atomic<std::uint32_t> used;  // the name stands
+  std::atomic<std::uint32_t> used;  // the name stands: its Kind; 0: free
   std::array<char, kMostName + 1> name;
 };
 
@@ -89,14 +89,27 @@ std::optional<std::uint32_t> GroupTable::find(const std::string& name) const {
   return std::nullopt;
 }
 
-Result<std::uint32_t> GroupTable::find_or_add(const std::string& name) const {
-  if (const auto found = find(name)) return *found;
+GroupTable::Kind GroupTable::kind(std::uint32_t group) const noexcept {
+  return entry(group).used.load(memory_order_acquire) == static_cast<std::uint32_t>(Kind::share) ? Kind::share : Kind::partitions;
+}
+
+Result<std::uint32_t> GroupTable::checked(std::uint32_t group, Kind kind) const {
+  if (this->kind(group) == kind) return group;
+  const bool is_share = kind == Kind::partitions;
+  return fail(Errc::config_mismatch,
+              "'{}' is the name of a {} in {}, and cannot be that of a {} there; choose another name, or delete that group",
+              name(group), is_share ? "share group" : "group that shares partitions", segment_.path(),
+              is_share ? "group that shares partitions" : "share group");
+}
+
+Result<std::uint32_t> GroupTable::find_or_add(const std::string& name, Kind kind) const {
+  if (const auto found = find(name)) return checked(*found, kind);
   auto lock = platform::FileLock::lock(segment_.path(), 0, kPatience);
   if (!lock) return pass(lock);
   std::uint32_t free = groups_;
   for (std::uint32_t i = groups_; i-- > 0;) {
     const std::string taken = this->name(i);
-    if (taken == name) return i;
+    if (taken == name) return checked(i, kind);
     if (taken.empty()) free = i;
   }
   if (free == groups_)
@@ -107,15 +120,15 @@ Result<std::uint32_t> GroupTable::find_or_add(const std::string& name) const {
   made.name.fill('\0');
   std::memcpy(made.name.data(), name.data(), name.size());
   ARUS_KILL_POINT("G-named");
-  made.used.store(1, memory_order_release);
+  made.used.store(static_cast<std::uint32_t>(kind), memory_order_release);
   return free;
 }
 
-Result<void> GroupTable::remove(const std::string& name) const {
+Result<void> GroupTable::remove(const std::string& name, Kind kind) const {
   auto lock = platform::FileLock::lock(segment_.path(), 0, kPatience);
   if (!lock) return pass(lock);
   const auto found = find(name);
-  if (!found) return {};
+  if (!found || this->kind(*found) != kind) return {};
   for (std::uint32_t i = 0; i < partitions_; ++i) forget(cursors(i)[*found]);
   ARUS_KILL_POINT("G-forgotten");
   entry(*found).used.store(0, memory_order_release);

@@ -19,6 +19,11 @@ namespace arus::group {
 class GroupTable {
  public:
   static constexpr std::size_t kMostName = 255;
+  // Of a name, for as long as it stands.
+  enum class Kind : std::uint32_t {
+    partitions = 1,  // members share the partitions out (group/membership.h)
+    share = 2,       // members share the records out (group/share_window.h)
+  };
 
   static Result<void> create(const std::string& path, std::uint32_t groups, std::uint32_t partitions,
                              const platform::Ownership& ownership);
@@ -31,10 +36,12 @@ class GroupTable {
   // Empty: no such group (yet).
   [[nodiscard]] std::string name(std::uint32_t group) const;
   [[nodiscard]] std::optional<std::uint32_t> find(const std::string& name) const;
-  // Errors: `limit_reached`, `timed_out`.
-  [[nodiscard]] Result<std::uint32_t> find_or_add(const std::string& name) const;
-  // With its cursors; nobody may read in it. No error if it is not there.
-  Result<void> remove(const std::string& name) const;
+  // Of a group that has a name.
+  [[nodiscard]] Kind kind(std::uint32_t group) const noexcept;
+  // Errors: `limit_reached`, `timed_out`, `config_mismatch` (the name is that of a group of the other kind).
+  [[nodiscard]] Result<std::uint32_t> find_or_add(const std::string& name, Kind kind = Kind::partitions) const;
+  // With its cursors; nobody may read in it. No error if there is none of that name and kind.
+  Result<void> remove(const std::string& name, Kind kind = Kind::partitions) const;
   // The ring of a partition is being replaced: no cursor holds any more. Returns the largest committed offset.
   std::uint64_t forget_positions(std::uint32_t partition) const noexcept;
 
@@ -43,6 +50,7 @@ class GroupTable {
   struct Entry;
   GroupTable() = default;
   [[nodiscard]] Entry& entry(std::uint32_t group) const noexcept;
+  [[nodiscard]] Result<std::uint32_t> checked(std::uint32_t group, Kind kind) const;
 
   platform::Segment segment_;
   std::uint32_t groups_ = 0;
