@@ -171,7 +171,7 @@ bool ClientState::again_elsewhere(Slot& slot, const ClientChannel& not_this, boo
   --slot.channel->expecting;
   --in_flight_;
   slot.channel = next;
-  commit(slot, claim, slot.size);
+  commit(slot, claim, slot.size, stamper_.now());
   ++retries_;
   return true;
 }
@@ -262,14 +262,13 @@ void ClientState::find_servers() {
   }
 }
 
-std::int32_t ClientState::index_in(ClientChannel& channel, std::uint32_t method) const {
-  while (channel.method_index.size() <= method) {
+void ClientState::number_methods(ClientChannel& channel) const {
+  while (channel.method_index.size() < methods_.size()) {
     const std::string& name = methods_[channel.method_index.size()];
     const auto& specs = channel.methods();
     const auto found = std::find_if(specs.begin(), specs.end(), [&](const MethodSpec& spec) { return spec.name == name; });
     channel.method_index.push_back(found == specs.end() ? -1 : static_cast<std::int32_t>(found - specs.begin()));
   }
-  return channel.method_index[method];
 }
 
 Status ClientState::check(ClientChannel& channel, const Slot& slot) const {

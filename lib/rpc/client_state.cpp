@@ -82,8 +82,9 @@ std::uint32_t ClientState::number_of(std::string_view method) {
 }
 
 ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming,
-                                      LaneWriter::Claim& claim, Status& why) {
+                                      LaneWriter::Claim& claim, std::int64_t& now, Status& why) {
   ++calls_;
+  if (channels_.size() == 1) channels_.front()->prefetch();
   const nanoseconds timeout = options.timeout.value_or(config_.timeout);
   if (timeout <= nanoseconds::zero()) [[unlikely]] {
     why = Status(Code::deadline_exceeded, platform::format("the deadline of this call of '{}' was past when it was made", method));
@@ -102,7 +103,7 @@ ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size,
   const std::uint32_t index = free_.back();
   free_.pop_back();  // before claim(), which may free others
   Slot& slot = slots_[index];
-  const std::int64_t now = stamper_.now();
+  now = stamper_.now();
   if (now >= find_at_) [[unlikely]]
     find_servers();
   slot.method = number_of(method);
@@ -154,7 +155,7 @@ bool ClientState::claim(Slot& slot, LaneWriter::Claim& claim, Status& why) {
   }
 }
 
-void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size) {
+void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now) {
   const std::uint32_t index = index_of(slot);
   ClientChannel& channel = *slot.channel;
   slot.id = ++last_id_ << 16 | index;
@@ -170,7 +171,7 @@ void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t
                           .code = 0,
                           .flags = 0,
                           .reserved = 0};
-  channel.commit(claim, header, size, stamper_.now());
+  channel.commit(claim, header, size, now);
 }
 
 // A slot of its own for a call that ended before it began, so that its Call is as any other.
@@ -198,12 +199,13 @@ Outcome<Reply> ClientState::call(std::string_view method, Bytes request, const C
   if (!ours()) [[unlikely]]
     return not_ok(forked());
   LaneWriter::Claim claim;
+  std::int64_t now = 0;
   Status why(Code::ok);
-  Slot* slot = begin(method, request.size(), options, false, claim, why);
+  Slot* slot = begin(method, request.size(), options, false, claim, now, why);
   if (slot == nullptr) [[unlikely]]
     return not_ok(std::move(why));
   if (!request.empty()) platform::copy(slot->channel->body(claim), request.data(), request.size());
-  commit(*slot, claim, request.size());
+  commit(*slot, claim, request.size(), now);
   wait_until(kForever.count(), [slot] { return slot->decided; });
   return take(*slot);
 }
@@ -212,19 +214,21 @@ std::uint64_t ClientState::start(std::string_view method, Bytes request, const C
   if (!ours()) [[unlikely]]
     return 0;
   LaneWriter::Claim claim;
+  std::int64_t now = 0;
   Status why(Code::ok);
-  Slot* slot = begin(method, request.size(), options, streaming, claim, why);
+  Slot* slot = begin(method, request.size(), options, streaming, claim, now, why);
   if (slot == nullptr) [[unlikely]]
     return fail_at_once(std::move(why));
   if (!request.empty()) platform::copy(slot->channel->body(claim), request.data(), request.size());
-  commit(*slot, claim, request.size());
+  commit(*slot, claim, request.size(), now);
   return slot->handle;
 }
 
 Outcome<Request> ClientState::loan(std::string_view method, std::size_t size, const CallOptions& options) {
   if (!ours()) return not_ok(forked());
+  std::int64_t now = 0;
   Status why(Code::ok);
-  Slot* slot = begin(method, size, options, false, loan_, why);
+  Slot* slot = begin(method, size, options, false, loan_, now, why);
   if (slot == nullptr) return not_ok(std::move(why));
   loaning_ = true;
   slot->channel->pin();
@@ -239,13 +243,13 @@ Call ClientState::send_loan(std::uint64_t handle) {
   if (slot->decided) {  // its deadline has passed, or the client was closed
     built_in->withdraw(loan_);
   } else if (!loan_lost_) {
-    commit(*slot, loan_, slot->size);
+    commit(*slot, loan_, slot->size, stamper_.now());
   } else {  // its server is gone: another one gets a copy
     LaneWriter::Claim claim;
     Status why(Code::ok);
     if (this->claim(*slot, claim, why)) {
       platform::copy(slot->channel->body(claim), built_in->body(loan_), slot->size);
-      commit(*slot, claim, slot->size);
+      commit(*slot, claim, slot->size, stamper_.now());
     } else {
       decide(*slot, std::move(why));
     }

@@ -95,13 +95,13 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   [[nodiscard]] Slot* find(std::uint64_t handle) noexcept;
 
   // ---- calls (client_state.cpp)
-  // Takes a slot, chooses a server, claims room for the request. Null: `why` not.
+  // Takes a slot, chooses a server, claims room for the request. Null: `why` not. `now` is when.
   Slot* begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming, LaneWriter::Claim& claim,
-              Status& why);
+              std::int64_t& now, Status& why);
   bool claim(Slot& slot, LaneWriter::Claim& claim, Status& why);
   std::uint64_t fail_at_once(Status status);
   [[nodiscard]] std::uint32_t index_of(const Slot& slot) const noexcept { return slot_of(slot.handle); }
-  void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size);
+  void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now);
   std::uint32_t number_of(std::string_view method);
   void decide(Slot& slot, Status status) noexcept;
   void off_wire(Slot& slot) noexcept;
@@ -125,7 +125,12 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   ClientChannel* choose(const ClientChannel* not_this = nullptr);
   void find_servers();
   // The number of a method at a server; -1: it has none of that name.
-  std::int32_t index_in(ClientChannel& channel, std::uint32_t method) const;
+  std::int32_t index_in(ClientChannel& channel, std::uint32_t method) const {
+    if (method >= channel.method_index.size()) [[unlikely]]
+      number_methods(channel);
+    return channel.method_index[method];
+  }
+  void number_methods(ClientChannel& channel) const;
   // What speaks against a call of this slot's method; ok if nothing does.
   Status check(ClientChannel& channel, const Slot& slot) const;
   // Polls until `enough()`, for `until` (boot clock) at most.

@@ -75,7 +75,7 @@ class LaneWriter {
     ring_.set_mark(claim.position, ring::State::committed, 0, claim.cells);
   }
 
-  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  [[nodiscard]] const void* next_body() const noexcept { return &ring_.at(position_ + 1); }
   // Whether nothing has been claimed over what was written at a position.
   [[nodiscard]] bool intact(std::uint64_t position) const noexcept { return position_ <= position + ring_.cells; }
   [[nodiscard]] const ring::Ring& ring() const noexcept { return ring_; }

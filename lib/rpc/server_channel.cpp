@@ -14,6 +14,15 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
+namespace {
+
+CallHeader header_of(const ServerCall& call, Code code, std::uint16_t flags) noexcept {
+  return {
+      .id = call.id, .deadline = 0, .method = call.method, .code = static_cast<std::uint16_t>(code), .flags = flags, .reserved = 0};
+}
+
+}  // namespace
+
 class ServerChannel::Guard {
  public:
   explicit Guard(ServerChannel& channel)
@@ -73,38 +82,26 @@ void ServerChannel::wake_client() const noexcept {
   wake(file_.lines().client.bell, core_->bells());
 }
 
-bool ServerChannel::send(const ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::uint64_t keep,
-                         std::int64_t now) noexcept {
-  LaneWriter::Claim claim;
-  if (!replies_.claim(cells_for(body.size()), keep, claim)) return false;
-  ARUS_KILL_POINT("rpc-reply-claimed");
-  if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
-  replies_.commit(claim,
-                  {.id = call.id,
-                   .deadline = 0,
-                   .method = call.method,
-                   .code = static_cast<std::uint16_t>(code),
-                   .flags = flags,
-                   .reserved = 0},
-                  body.size(), now);
+void ServerChannel::write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body, std::int64_t now) noexcept {
+  replies_.commit(claim, header, body.size(), now);
   ARUS_KILL_POINT("rpc-reply-committed");
   wake_client();
-  return true;
 }
 
-// Before the last reply is visible.
-void ServerChannel::settle(ServerCall& call, Code code, std::int64_t now) noexcept {
-  const bool several = core_->several_threads.load(memory_order_relaxed);
+// Ends a call by what is claimed for its last reply.
+void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
+                             std::int64_t now) noexcept {
+  ARUS_KILL_POINT("rpc-reply-claimed");
+  if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
+  const CallHeader header = header_of(call, code, static_cast<std::uint16_t>(flags | kLast));
+  const std::int64_t took = now - call.sent_at;
+  settle(call);
+  write(claim, header, body, now);
+  count(header.method, code, took);
+}
+
+void ServerChannel::settle(ServerCall& call) noexcept {
   if (call.admitted) core_->count_outstanding(-1);
-  if (call.method < core_->methods.size()) {
-    MethodStatistics& statistics = core_->file.statistics(call.method);
-    add(statistics.ended[static_cast<std::size_t>(code)], 1, several);
-    add(statistics.latency.counts[latency_bucket(now - call.sent_at)], 1, several);
-  }
-  if (several)
-    core_->ended.fetch_add(1, memory_order_relaxed);
-  else
-    core_->ended.store(core_->ended.load(memory_order_relaxed) + 1, memory_order_relaxed);
   if (call.parked) {
     call.parked = false;
     core_->parked.fetch_sub(1, memory_order_relaxed);
@@ -113,19 +110,46 @@ void ServerChannel::settle(ServerCall& call, Code code, std::int64_t now) noexce
   call.open.store(false, memory_order_release);
 }
 
+void ServerChannel::count(std::uint32_t method, Code code, std::int64_t took) noexcept {
+  const bool several = core_->several_threads.load(memory_order_relaxed);
+  if (method < core_->methods.size()) {
+    MethodStatistics& statistics = core_->file.statistics(method);
+    add(statistics.ended[static_cast<std::size_t>(code)], 1, several);
+    add(statistics.latency.counts[latency_bucket(took)], 1, several);
+  }
+  if (several)
+    core_->ended.fetch_add(1, memory_order_relaxed);
+  else
+    core_->ended.store(core_->ended.load(memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 // With a reserved cell for a status that does not find room with its message.
-void ServerChannel::end(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now) {
-  settle(call, code, now);
-  flags |= kLast;
-  if (send(call, code, body, flags, body.empty() ? 0 : calls_.size(), now)) return;
-  if (!send(call, code, {}, static_cast<std::uint16_t>(flags & ~kText), 0, now))
-    gone_.store(true, memory_order_release);  // its cursor is not true
+void ServerChannel::end(ServerCall& call, Code code, Bytes text, std::uint16_t flags, std::int64_t now) noexcept {
+  LaneWriter::Claim claim;
+  if (text.empty() || !replies_.claim(cells_for(text.size()), calls_.size(), claim)) {
+    text = {};
+    flags &= static_cast<std::uint16_t>(~kText);
+    if (!replies_.claim(1, 0, claim)) {  // not with a client that keeps to the protocol
+      gone_.store(true, memory_order_release);
+      forget(call, now);
+      return;
+    }
+  }
+  end_with(claim, call, code, text, flags, now);
+}
+
+// Nobody is told.
+void ServerChannel::forget(ServerCall& call, std::int64_t now) noexcept {
+  const std::uint32_t method = call.method;
+  const std::int64_t took = now - call.sent_at;
+  settle(call);
+  count(method, Code::cancelled, took);
 }
 
 Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now) {
   const Guard guard(*this);
   if (gone_.load(memory_order_relaxed)) [[unlikely]] {
-    if (call.open.load(memory_order_relaxed)) settle(call, Code::cancelled, now);
+    if (call.open.load(memory_order_relaxed)) forget(call, now);
     core_->count_dropped();
     return tl::unexpected<Status>(Status(Code::cancelled, "the client of this call is gone, or the server has stopped"));
   }
@@ -149,7 +173,6 @@ Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std
     end(call, code, body, flags, now);
     return {};
   }
-  // The slot is free before the reply is visible; but a reply that must be parked keeps it.
   LaneWriter::Claim claim;
   if (!replies_.claim(cells_for(body.size()), calls_.size(), claim)) [[unlikely]] {
     call.reply.assign(body.begin(), body.end());
@@ -161,18 +184,7 @@ Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std
     wake(core_->file.attention().sleeper, core_->bells());
     return {};
   }
-  ARUS_KILL_POINT("rpc-reply-claimed");
-  if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
-  const CallHeader header{.id = call.id,
-                          .deadline = 0,
-                          .method = call.method,
-                          .code = 0,
-                          .flags = static_cast<std::uint16_t>(flags | kLast),
-                          .reserved = 0};
-  settle(call, Code::ok, now);
-  replies_.commit(claim, header, body.size(), now);
-  ARUS_KILL_POINT("rpc-reply-committed");
-  wake_client();
+  end_with(claim, call, Code::ok, body, flags, now);
   return {};
 }
 
@@ -197,7 +209,11 @@ Outcome<bool> ServerChannel::try_write(ServerCall& call, Bytes body, std::int64_
       const std::uint64_t consumed = file_.slot(slot_of(call.id)).consumed.load(memory_order_acquire);
       const std::uint64_t open = call.streamed - std::min(consumed, call.streamed);
       if (open != 0 && open + cells > replies_.ring().cells / 4) return false;
-      if (!send(call, Code::ok, body, 0, calls_.size(), now)) return false;
+      LaneWriter::Claim claim;
+      if (!replies_.claim(cells, calls_.size(), claim)) return false;
+      if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
+      ARUS_KILL_POINT("rpc-stream-claimed");
+      write(claim, header_of(call, Code::ok, 0), body, now);
       call.streamed += cells;
       return true;
     }
@@ -223,12 +239,7 @@ bool ServerChannel::retry_parked(std::int64_t now) {
     if (why) {
       end(call, *why, {}, 0, now);
     } else if (replies_.claim(cells_for(call.reply.size()), calls_.size(), claim)) {
-      platform::copy(replies_.body(claim), call.reply.data(), call.reply.size());
-      const CallHeader header{.id = call.id, .deadline = 0, .method = call.method, .code = 0, .flags = kLast, .reserved = 0};
-      const std::size_t size = call.reply.size();
-      settle(call, Code::ok, now);
-      replies_.commit(claim, header, size, now);
-      wake_client();
+      end_with(claim, call, Code::ok, call.reply, 0, now);
     } else if (now >= call.parked_until) {
       end(call, Code::resource_exhausted,
           bytes("the client leaves no room in its ring for the reply: it does not give replies back"), kText, now);
@@ -242,7 +253,7 @@ bool ServerChannel::retry_parked(std::int64_t now) {
 void ServerChannel::close() noexcept {
   const Guard guard(*this);
   gone_.store(true, memory_order_release);
-  while (!parked_.empty()) settle(*parked_.back(), Code::cancelled, platform::boot_time());
+  while (!parked_.empty()) forget(*parked_.back(), platform::boot_time());
 }
 
 void ServerChannel::end_all(std::int64_t now) {

@@ -92,6 +92,8 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
   [[nodiscard]] bool ready() const noexcept { return requests_.ready(); }
   ring::Found look(Received& received) noexcept { return requests_.look(received); }
+  // The line of the next reply's body, which nobody polls, asked for while the request is looked at.
+  void prefetch() const noexcept { platform::prefetch_for_write(replies_.next_body()); }
   void pass(const Received& received) noexcept {
     requests_.pass(received);
     requests_.publish(requests_.position());
@@ -121,11 +123,17 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
 
  private:
   class Guard;  // the mutex, where several threads answer
-  bool send(const ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::uint64_t keep, std::int64_t now) noexcept;
-  void settle(ServerCall& call, Code code, std::int64_t now) noexcept;
+  void write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body, std::int64_t now) noexcept;
+  void end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
+                std::int64_t now) noexcept;
+  void end(ServerCall& call, Code code, Bytes text, std::uint16_t flags, std::int64_t now) noexcept;
+  void forget(ServerCall& call, std::int64_t now) noexcept;
+  // Before the last reply is visible: from then on the slot may be another call's.
+  void settle(ServerCall& call) noexcept;
+  // Afterwards, so that the client need not wait for it.
+  void count(std::uint32_t method, Code code, std::int64_t took) noexcept;
   // What nobody waits for is not sent; but the client must learn that its slot is free.
   [[nodiscard]] std::optional<Code> given_up(const ServerCall& call, std::int64_t now) const noexcept;
-  void end(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now);
 
   std::shared_ptr<ServerCore> core_;
   ChannelFile file_;

@@ -277,6 +277,7 @@ std::size_t ServerState::serve(ServerChannel& channel) {
       detach(channel.client(), SlotState::refused);
       return taken;
     }
+    channel.prefetch();
     ServerCall* call = channel.open(received);
     if (call == nullptr) [[unlikely]] {
       detach(channel.client(), SlotState::refused);
