@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arus/config.h"
+#include "arus/group.h"
 #include "arus/producer.h"
 #include "arus/result.h"
 
@@ -28,12 +29,14 @@ struct PartitionInfo {
   Timestamp oldest;             // of the record at start_offset; 0 if there is none
 };
 
+// A group in one topic; Bus::group() has the whole of it.
 struct GroupInfo {
   std::string name;
-  bool alive;                            // a live process reads under it
-  bool evicted;                          // holds nobody back any more
-  std::vector<std::uint64_t> committed;  // per partition: the offset where a successor starts
-  std::vector<std::uint64_t> lag;        // per partition, in offsets
+  bool alive;                              // a live process reads under it
+  bool evicted;                            // holds nobody back any more
+  std::vector<std::uint64_t> committed;    // per partition: the offset where a successor starts
+  std::vector<std::uint64_t> lag;          // per partition, in offsets
+  std::vector<GroupPartition> partitions;  // more about each
 };
 
 struct TopicInfo {

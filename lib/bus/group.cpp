@@ -37,6 +37,37 @@ std::string_view to_string(GroupStatus status) noexcept {
 
 namespace {
 
+std::uint64_t reader_of(const ring::Cursor& cursor, const platform::Leases& leases) noexcept {
+  const std::uint64_t owner = ring::incarnation_of(cursor.owner.load(std::memory_order_acquire));
+  return leases.dead(owner) ? platform::kNoIncarnation : owner;
+}
+
+}  // namespace
+
+GroupPartition detail::describe_cursor(const TopicState& topic, std::uint32_t partition, const ring::Ring& ring,
+                                       const ring::Cursor& cursor) {
+  const platform::Leases& leases = *topic.bus_directory().leases();
+  const log::Place end = log::latest(ring);
+  const std::uint64_t state = cursor.state.load(std::memory_order_acquire);
+  const std::uint64_t committed = cursor.committed.load(std::memory_order_acquire);
+  const std::uint64_t position = std::max(cursor.position.load(std::memory_order_acquire), ring.low());
+  const std::uint64_t reader = reader_of(cursor, leases);
+  const bool unread = ring::cursor_status(state) == ring::CursorStatus::free;
+  return {.topic = topic.name(),
+          .partition = partition,
+          .committed = committed,
+          .end = end.offset,
+          .lag = unread ? 0 : end.offset - std::min(end.offset, committed),
+          .lag_bytes = unread ? 0 : (end.position - std::min(end.position, position)) << ring::kCellShift,
+          .lost = cursor.lost.load(std::memory_order_relaxed),
+          .member = reader != platform::kNoIncarnation ? cursor.member.load(std::memory_order_relaxed) : 0,
+          .process = reader != platform::kNoIncarnation ? leases.describe(reader) : "",
+          .status = static_cast<GroupStatus>(std::min<std::uint64_t>(state & 0xff, 7)),
+          .holds_back = ring::holds_back(cursor)};
+}
+
+namespace {
+
 // A group's place in one topic.
 struct Part {
   std::shared_ptr<TopicState> topic;
@@ -45,9 +76,7 @@ struct Part {
 
   [[nodiscard]] ring::Cursor& cursor(std::uint32_t partition) const noexcept { return table->cursors(partition)[index]; }
   [[nodiscard]] std::uint64_t reader(std::uint32_t partition) const noexcept {  // 0: nobody alive
-    const std::uint64_t owner = cursor(partition).owner.load(std::memory_order_acquire);
-    return topic->bus_directory().leases()->dead(ring::incarnation_of(owner)) ? platform::kNoIncarnation
-                                                                              : ring::incarnation_of(owner);
+    return reader_of(cursor(partition), *topic->bus_directory().leases());
   }
 };
 
@@ -97,24 +126,7 @@ Result<void> need_no_reader(const BusState& bus, const group::GroupState& state,
 Result<GroupPartition> describe_partition(const Part& part, std::uint32_t number) {
   auto open = part.topic->partition(number, platform::Access::read);
   if (!open) return pass(open);
-  const ring::Cursor& cursor = part.cursor(number);
-  const log::Place end = log::latest(open->ring);
-  const std::uint64_t state = cursor.state.load(std::memory_order_acquire);
-  const std::uint64_t committed = cursor.committed.load(std::memory_order_acquire);
-  const std::uint64_t position = std::max(cursor.position.load(std::memory_order_acquire), open->ring.low());
-  const std::uint64_t reader = part.reader(number);
-  const bool unread = ring::cursor_status(state) == ring::CursorStatus::free;
-  return GroupPartition{.topic = part.topic->name(),
-                        .partition = number,
-                        .committed = committed,
-                        .end = end.offset,
-                        .lag = unread ? 0 : end.offset - std::min(end.offset, committed),
-                        .lag_bytes = unread ? 0 : (end.position - std::min(end.position, position)) << ring::kCellShift,
-                        .lost = cursor.lost.load(std::memory_order_relaxed),
-                        .member = reader != platform::kNoIncarnation ? cursor.member.load(std::memory_order_relaxed) : 0,
-                        .process = reader != platform::kNoIncarnation ? part.topic->bus_directory().leases()->describe(reader) : "",
-                        .status = static_cast<GroupStatus>(std::min<std::uint64_t>(state & 0xff, 7)),
-                        .holds_back = ring::holds_back(cursor)};
+  return detail::describe_cursor(*part.topic, number, open->ring, part.cursor(number));
 }
 
 }  // namespace

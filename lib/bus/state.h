@@ -67,4 +67,8 @@ class TopicState {
   std::shared_ptr<const log::Waits> waits_;
 };
 
+// What a group is in one partition; lib/bus/group.cpp.
+GroupPartition describe_cursor(const TopicState& topic, std::uint32_t partition, const ring::Ring& ring,
+                               const ring::Cursor& cursor);
+
 }  // namespace arus::detail

@@ -70,12 +70,14 @@ Result<TopicInfo> Topic::describe() const {
                  .partitions = {},
                  .groups = {},
                  .readers = 0};
+  std::vector<detail::OpenPartition> rings;
   for (std::uint32_t i = 0; i < config.partitions; ++i) {
     auto partition = state_->partition(i, platform::Access::read);
     if (!partition) return pass(partition);
     auto described = describe_partition(partition->ring, i);
     if (!described) return pass(described);
     info.partitions.push_back(*described);
+    rings.push_back(*std::move(partition));
   }
   // An observer may not be allowed to look at these.
   if (auto readers = state_->count_readers(); readers) info.readers = *readers;
@@ -84,18 +86,16 @@ Result<TopicInfo> Topic::describe() const {
     if (groups.error().code() == Errc::permission_denied) return info;
     return pass(groups);
   }
-  const platform::Leases& leases = *state_->bus_directory().leases();
   for (std::uint32_t i = 0; i < config.max_groups; ++i) {
-    GroupInfo group{.name = (*groups)->name(i), .alive = false, .evicted = false, .committed = {}, .lag = {}};
+    GroupInfo group{.name = (*groups)->name(i), .alive = false, .evicted = false, .committed = {}, .lag = {}, .partitions = {}};
     if (group.name.empty()) continue;
     for (std::uint32_t j = 0; j < config.partitions; ++j) {
-      const ring::Cursor& cursor = (*groups)->cursors(j)[i];
-      const std::uint64_t committed = cursor.committed.load(std::memory_order_acquire);
-      const std::uint64_t end = info.partitions[j].end_offset;
-      group.committed.push_back(committed);
-      group.lag.push_back(end - std::min(end, committed));
-      group.alive |= !leases.dead(ring::incarnation_of(cursor.owner.load(std::memory_order_acquire)));
-      group.evicted |= ring::is_evicted(ring::cursor_status(cursor.state.load(std::memory_order_acquire)));
+      GroupPartition found = detail::describe_cursor(*state_, j, rings[j].ring, (*groups)->cursors(j)[i]);
+      group.committed.push_back(found.committed);
+      group.lag.push_back(found.lag);
+      group.alive |= !found.process.empty();
+      group.evicted |= found.status >= GroupStatus::evicted_abandoned;
+      group.partitions.push_back(std::move(found));
     }
     info.groups.push_back(std::move(group));
   }
