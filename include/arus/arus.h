@@ -7,6 +7,7 @@
 #include "arus/group.h"
 #include "arus/producer.h"
 #include "arus/record.h"
+#include "arus/request_reply.h"
 #include "arus/result.h"
 #include "arus/rpc.h"
 #include "arus/topic.h"
