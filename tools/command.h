@@ -28,11 +28,18 @@ struct Command {
 
 void add_bus_command(CLI::App& app, Command& command);
 void add_topic_command(CLI::App& app, Command& command);
+void add_group_command(CLI::App& app, Command& command);
 void add_produce_command(CLI::App& app, Command& command);
 void add_consume_command(CLI::App& app, Command& command);
 void add_ingest_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
+void add_export_command(CLI::App& app, Command& command);
 void add_top_command(CLI::App& app, Command& command);
+void add_stat_command(CLI::App& app, Command& command);
+void add_hz_command(CLI::App& app, Command& command);
+void add_tail_command(CLI::App& app, Command& command);
+void add_doctor_command(CLI::App& app, Command& command);
+void add_plan_command(CLI::App& app, Command& command);
 
 // Help without what goes without saying: which options exclude each other is said by the error.
 class HelpFormatter : public CLI::Formatter {

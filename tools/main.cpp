@@ -34,6 +34,7 @@ Exit codes:
   7  damaged: corrupt, another version, from before the last boot
   8  done, but some of the input was refused
   9  deleted meanwhile                   10  timed out
+  11  doctor: warnings                   12  doctor: errors that have no code of their own
   128 + N  ended by signal N before the work was done)";
 
 std::string command_line_of(const CLI::App& app) {
@@ -68,12 +69,19 @@ int run(int argc, char** argv) {
   app.add_flag("--json", command.json, "Results as JSON");
   app.require_subcommand(1);
   add_topic_command(app, command);
+  add_group_command(app, command);
   add_produce_command(app, command);
   add_consume_command(app, command);
   add_ingest_command(app, command);
+  add_export_command(app, command);
   add_bench_command(app, command);
   add_bus_command(app, command);
   add_top_command(app, command);
+  add_stat_command(app, command);
+  add_hz_command(app, command);
+  add_tail_command(app, command);
+  add_doctor_command(app, command);
+  add_plan_command(app, command);
 
   if (argc == 1) {
     emit("{}", app.help());
