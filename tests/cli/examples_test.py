@@ -35,6 +35,13 @@ class Programs(CliTest):
     def test_loan(self):
         self.assertEqual(self.run_example("loan"), "frame 1, first pixel 128\n")
 
+    def test_group_member(self):
+        self.topic("weather", "-p", "2")
+        self.produce(range(10), topic="weather")
+        lines = self.run_example("group_member").splitlines()
+        self.assertEqual(lines[:2], ["reads weather/0", "reads weather/1"])
+        self.assertEqual(sorted(int(line.split()[1]) for line in lines[2:]), list(range(10)))
+
 
 class Readme(unittest.TestCase):
     """Every ```cpp block of the README is one of tools/examples, without its blank first and last lines."""
@@ -44,7 +51,7 @@ class Readme(unittest.TestCase):
             self.skipTest("there is no README.md yet")
         with open(README, encoding="utf-8") as file:
             blocks = re.findall(r"^```cpp\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
-        examples = {name: example(name).strip() for name in ("quickstart_producer", "quickstart_consumer", "loan")}
+        examples = {name: example(name).strip() for name in ("quickstart_producer", "quickstart_consumer", "loan", "group_member")}
         for block in blocks:
             self.assertIn(block.strip(), examples.values(), "this block of README.md is none of tools/examples")
         for name in ("quickstart_producer", "quickstart_consumer"):
