@@ -16,6 +16,7 @@ ExitCode exit_code_of(Errc code) noexcept {
     case Errc::in_use:
     case Errc::limit_reached:
     case Errc::evicted:
+    case Errc::fenced:
     case Errc::forbidden: return ExitCode::refused;
     case Errc::version_mismatch:
     case Errc::corrupt:
