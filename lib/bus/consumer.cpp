@@ -58,6 +58,7 @@ ConsumerState::~ConsumerState() {
   if (membership_) {
     membership_->leave();
     for (PartitionReader& reader : readers_) reader.let_go(membership_->incarnation_for(reader.topic().name(), reader.partition()));
+    for (const Subscription& one : subscriptions_) renounce(one);
     membership_->tell();
   } else {
     for (PartitionReader& reader : readers_) reader.let_go(platform::kNoIncarnation);
@@ -249,6 +250,10 @@ Result<void> ConsumerState::unsubscribe(std::string_view topic) {
   const auto same = [&](const Subscription& one) { return one.topic->name() == topic; };
   if (std::none_of(subscriptions_.begin(), subscriptions_.end(), same))
     return fail(Errc::not_found, "this consumer is not subscribed to topic '{}'", topic);
+  std::vector<TopicPartition> gone;
+  for (const PartitionReader& reader : readers_)
+    if (membership_ && reader.topic().name() == topic) gone.push_back({reader.topic().name(), reader.partition()});
+  Result<void> told = tell(listener_.revoked, gone);
   pending_.clear();  // found again by the next poll; those of this topic must not outlive its table
   std::vector<Subscription> left;
   for (Subscription& one : subscriptions_) {
@@ -257,17 +262,17 @@ Result<void> ConsumerState::unsubscribe(std::string_view topic) {
     left.push_back(std::move(one));
   }
   std::erase_if(subscriptions_, [](const Subscription& one) { return one.topic == nullptr; });
-  Result<void> told{};
   const bool leaves = membership_ && shared_topics().empty() && !pattern_;
   if (leaves)
     membership_->leave();
   else if (membership_)
-    told = membership_->subscribe(shared_topics());
+    if (auto changed = membership_->subscribe(shared_topics()); !changed) told = changed;
   for (PartitionReader& reader : readers_)
     if (reader.topic().name() == topic)
       reader.let_go(membership_ ? membership_->incarnation_for(reader.topic().name(), reader.partition())
                                 : platform::kNoIncarnation);
   std::erase_if(readers_, [&](const PartitionReader& reader) { return reader.topic().name() == topic; });
+  for (const Subscription& one : left) renounce(one);
   if (membership_) membership_->tell();
   if (leaves) membership_.reset();
   return told;
@@ -369,7 +374,7 @@ Result<Batch> ConsumerState::poll(nanoseconds timeout) {
   if (config_.auto_commit)
     if (auto settled = settle(); !settled) [[unlikely]]
       return pass(settled);
-  if (must_rebalance()) [[unlikely]]
+  if (may_take_something()) [[unlikely]]
     if (auto moved = rebalance(); !moved) return pass(moved);
   if (++looks_ % kLooksPerClock == 0) [[unlikely]]
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
@@ -420,7 +425,8 @@ Result<bool> ConsumerState::arm_descriptor() {
   if (must_rebalance())
     if (auto moved = rebalance(); !moved) return pass(moved);
   auto found = collect();
-  if (found && *found) bell_->wake();  // stays readable until a poll has found nothing
+  // Stays readable until a poll has found nothing, and while somebody may be dying.
+  if ((found && *found) || (membership_ && membership_->is_suspicious(platform::boot_time()))) bell_->wake();
   return found;
 }
 

@@ -48,6 +48,7 @@ Result<void> ConsumerState::rebalance() {
       if (read.error().code() == Errc::fenced) return leave_fenced(read.error());
       return read;
     }
+  followed_ = membership_->state().generation;
   if (auto given = give_what_is_not_ours(); !given) return given;
   auto taken = take_what_is_ours();
   if (descriptors_ && membership_->watch_descriptor() >= 0)
@@ -63,12 +64,23 @@ tl::unexpected<Error> ConsumerState::leave_fenced(Error error) {
   for (PartitionReader& reader : readers_) reader.let_go(platform::kNoIncarnation);
   readers_.clear();
   pending_.clear();
-  for (Subscription& one : subscriptions_) detach(one);
+  for (Subscription& one : subscriptions_) {
+    renounce(one);
+    detach(one);
+  }
   subscriptions_.clear();
   pattern_.reset();
   membership_->tell();
   membership_.reset();
   return tl::unexpected<Error>(std::move(error));
+}
+
+// Partitions that were let go for this process and that this consumer will not take now go to whom they are meant for.
+void ConsumerState::renounce(const Subscription& subscription) const noexcept {
+  if (!subscription.whole || !subscription.table || !membership_) return;
+  for (std::uint32_t i = 0; i < subscription.topic->config().partitions; ++i)
+    group::renounce(subscription.table->cursors(i)[subscription.group], bus_->directory().incarnation(),
+                    membership_->incarnation_for(subscription.topic->name(), i));
 }
 
 Result<void> ConsumerState::tell(const std::function<void(std::span<const TopicPartition>)>& listener,

@@ -75,7 +75,10 @@ class ConsumerState {
   Result<void> tell(const std::function<void(std::span<const TopicPartition>)>& listener,
                     const std::vector<TopicPartition>& what) const;
   tl::unexpected<Error> leave_fenced(Error error);
-  [[nodiscard]] bool must_rebalance() const noexcept { return membership_ && (!pending_.empty() || membership_->changed()); }
+  void renounce(const Subscription& subscription) const noexcept;
+  [[nodiscard]] bool must_rebalance() const noexcept {
+    return membership_ && (!pending_.empty() || membership_->changed() || membership_->state().generation != followed_);
+  }
   [[nodiscard]] bool may_take_something() const noexcept;
 
   Result<void> settle();
@@ -94,6 +97,7 @@ class ConsumerState {
   std::vector<PartitionReader> readers_;
   std::unique_ptr<group::Membership> membership_;  // from the first subscription of a group on
   std::vector<const ring::Cursor*> pending_;       // of partitions that are ours as soon as their reader lets go
+  std::uint64_t followed_ = 0;                     // generation of the group's state that the readers are those of
   AssignmentListener listener_;
   std::optional<std::regex> pattern_;
   std::unique_ptr<platform::DescriptorSet> descriptors_;  // of descriptor(), in a group

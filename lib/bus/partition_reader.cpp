@@ -59,6 +59,7 @@ Result<void> PartitionReader::begin_at(const group::Resumption& resumption) {
     began_group_ = true;
     if (auto begun = begin(how_.start); !begun) return begun;
     group::begin_committed(*cursor_, next_offset());
+    group::set_limit(*cursor_, how_.policy);
     return {};
   }
   expected_ = deliver_from_ = resumption.committed;
@@ -106,6 +107,7 @@ Result<void> PartitionReader::begin(Start start) {
 
 Result<void> PartitionReader::seek(Start to) {
   if (in_group()) {
+    if (!is_owner()) return lost_it();
     // A bad target must change nothing.
     if (auto place = log::at_start(ring_, to); !place) return pass(place);
     handed_.clear();
@@ -114,7 +116,10 @@ Result<void> PartitionReader::seek(Start to) {
   }
   if (holds()) position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
   if (auto begun = begin(to); !begun) return begun;
-  if (in_group()) group::begin_committed(*cursor_, next_offset());
+  if (!in_group()) return {};
+  // A successor looks for the committed offset from the cursor on: the cursor is never ahead of it.
+  if (position_ < settled_) cursor_->position.store(settled_ = position_, memory_order_release);
+  group::begin_committed(*cursor_, next_offset());
   return {};
 }
 
@@ -280,12 +285,15 @@ void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noex
 Result<void> PartitionReader::settle() {
   if (!in_group() || position_ == settled_) return {};
   handed_.clear();
+  return settle_at(next_offset(), position_);
+}
+
+Result<void> PartitionReader::settle_at(std::uint64_t offset, std::uint64_t position) {
   const std::uint64_t state = cursor_->state.load(memory_order_acquire);
-  if (state != cursor_state_) [[unlikely]] {
-    cursor_->committed.store(next_offset(), memory_order_release);
-    return begin_again(ring::cursor_status(state));
-  }
-  publish(next_offset(), position_);
+  if (state != cursor_state_) [[unlikely]]
+    return begin_again(offset, position, ring::cursor_status(state));
+  publish(offset, position);
+  was_evicted_ = false;
   return {};
 }
 
@@ -296,33 +304,31 @@ Result<void> PartitionReader::settle_before(std::uint64_t offset) {
                 "offset {} of partition {} of topic '{}' was not handed out yet (next is {}); commit at most that", offset,
                 partition_, topic_->name(), next_offset());
   if (offset <= committed) return {};
-  const std::uint64_t state = cursor_->state.load(memory_order_acquire);
-  if (state != cursor_state_) {
-    cursor_->committed.store(offset, memory_order_release);
-    return begin_again(ring::cursor_status(state));
-  }
   if (offset == next_offset()) return settle();
   std::uint64_t position = settled_;
   const auto beyond = std::find_if(handed_.begin(), handed_.end(), [&](const Handed& end) { return end.offset > offset; });
   if (beyond != handed_.begin()) position = (beyond - 1)->position;
   handed_.erase(handed_.begin(), beyond);
-  publish(offset, position);
-  return {};
+  return settle_at(offset, position);
 }
 
 // The group was evicted while this reader lives. What it was handed is whole, for it was copied; what is settled stays so; and where
-// nobody has overwritten what comes next, nothing is lost.
-Result<void> PartitionReader::begin_again(ring::CursorStatus why) {
+// nobody has overwritten what comes next, nothing is lost. One that is still too far behind is evicted again, and is told only once.
+Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t position, ring::CursorStatus why) {
+  if (!is_owner()) return lost_it();
+  cursor_->committed.store(offset, memory_order_release);
   const auto resumption = group::resume(ring_, *cursor_, how_.policy);
   cursor_state_ = resumption.state;
   settled_ = resumption.position;
   if (position_ >= resumption.position) {
-    group::begin_committed(*cursor_, cursor_->committed.load(memory_order_relaxed));
+    group::begin_committed(*cursor_, offset);
+    if (position > settled_) publish(offset, position);  // else it would count as a ring behind
   } else {
     position_ = resumption.position;
     expect_ = Expect::from_lost;
     handed_.clear();
   }
+  if (std::exchange(was_evicted_, true)) return {};
   const char* reason = why == ring::CursorStatus::evicted_behind    ? "it was further behind than its limit"
                        : why == ring::CursorStatus::evicted_stalled ? "it held producers back longer than its stall limit"
                        : why == ring::CursorStatus::evicted_by_hand ? "`arus group evict` said so"
@@ -330,6 +336,15 @@ Result<void> PartitionReader::begin_again(ring::CursorStatus why) {
   return fail(Errc::evicted,
               "group '{}' was evicted from partition {} of topic '{}': {}; it goes on at what is left, and reports what it lost",
               how_.table->name(how_.group), partition_, topic_->name(), reason);
+}
+
+bool PartitionReader::is_owner() const noexcept {
+  return cursor_->owner.load(memory_order_relaxed) == topic_->bus_directory().incarnation();
+}
+// The group was deleted: the cursor may be another one's by now.
+tl::unexpected<Error> PartitionReader::lost_it() const {
+  return fail(Errc::fenced, "partition {} of topic '{}' is no longer read by this consumer: its group was deleted; subscribe again",
+              partition_, topic_->name());
 }
 
 void PartitionReader::let_go(std::uint64_t next) noexcept {

@@ -94,7 +94,10 @@ class PartitionReader {
   Result<void> begin(Start start);
   Result<void> begin_at(const group::Resumption& resumption);
   Result<void> begin_where_lost();
-  Result<void> begin_again(ring::CursorStatus why);
+  Result<void> settle_at(std::uint64_t offset, std::uint64_t position);
+  Result<void> begin_again(std::uint64_t offset, std::uint64_t position, ring::CursorStatus why);
+  [[nodiscard]] bool is_owner() const noexcept;
+  tl::unexpected<Error> lost_it() const;
   void publish(std::uint64_t offset, std::uint64_t position) noexcept;
   bool bridge(std::uint64_t offset, RecordBuffer& buffer);
   bool resume_if_lapped() noexcept;
@@ -125,6 +128,7 @@ class PartitionReader {
   std::uint64_t cursor_state_ = 0;
   std::uint64_t settled_ = 0;     // position published
   bool began_group_ = false;      // the group was new here
+  bool was_evicted_ = false;      // and nothing has been settled since
   std::vector<Handed> handed_;    // where batches that are not settled ended; only where the caller commits
   std::optional<Gap> announced_;  // for the next take()
   std::optional<Error> stuck_;    // what take() answers until a seek

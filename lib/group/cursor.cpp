@@ -30,6 +30,8 @@ std::uint64_t limit_word(const Policy& policy) noexcept {
   return (policy.bytes_behind + ring::kCell - 1) >> ring::kCellShift << 1;
 }
 
+std::uint64_t promise(std::uint64_t next) noexcept { return next == platform::kNoIncarnation ? next : next | ring::kReserved; }
+
 bool is_free(std::uint64_t owner, const platform::Leases& leases) noexcept {
   return (owner & ring::kReserved) != 0 || leases.dead(owner);
 }
@@ -52,7 +54,6 @@ bool take(Cursor& cursor, std::uint64_t incarnation, std::uint64_t member, const
 Resumption resume(const ring::Ring& ring, Cursor& cursor, const Policy& policy) noexcept {
   cursor.grace.store(static_cast<std::uint64_t>(policy.grace_ns), memory_order_relaxed);
   cursor.stall.store(static_cast<std::uint64_t>(policy.stall_ns), memory_order_relaxed);
-  cursor.limit.store(limit_word(policy), memory_order_relaxed);
   const bool lossy = policy.delivery == Delivery::lossy;
   std::uint64_t state = cursor.state.load(memory_order_acquire);
   const std::uint64_t mine = ring::cursor_state((state >> 8) + 1, lossy ? CursorStatus::lossy : CursorStatus::active);
@@ -67,10 +68,13 @@ Resumption resume(const ring::Ring& ring, Cursor& cursor, const Policy& policy) 
   const CursorStatus was = ring::cursor_status(state);
   if (is_there && (was == CursorStatus::active || (lossy && was == CursorStatus::lossy)) &&
       cursor.state.compare_exchange_strong(state, mine, memory_order_acq_rel)) {
+    cursor.limit.store(apart && fresh ? 0 : limit_word(policy), memory_order_release);
     ARUS_KILL_POINT("G-taken");
     return {apart ? otherwise : Resumption::From::committed, position, committed, mine};
   }
   const std::uint64_t kind = fresh ? kFresh : 0;
+  // One that has not begun is behind nothing yet.
+  cursor.limit.store(fresh ? 0 : limit_word(policy), memory_order_release);
   cursor.rejoined.store(kind | kSomewhere, memory_order_release);
   position = ring::join(ring, cursor, mine);
   ARUS_KILL_POINT("G-joined");
@@ -82,8 +86,7 @@ void let_go(Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noexc
   std::uint64_t mine = incarnation;
   if (cursor.owner.load(memory_order_relaxed) != mine) return;
   cursor.member.store(0, memory_order_relaxed);
-  const std::uint64_t promise = next == platform::kNoIncarnation ? next : next | ring::kReserved;
-  cursor.owner.compare_exchange_strong(mine, promise, memory_order_acq_rel);
+  cursor.owner.compare_exchange_strong(mine, promise(next), memory_order_acq_rel);
   ARUS_KILL_POINT("G-let-go");
 }
 
@@ -93,6 +96,13 @@ void forget_beginning(Cursor& cursor) noexcept {
   cursor.state.store(ring::cursor_state(state >> 8, CursorStatus::evicted_abandoned), memory_order_release);
   cursor.rejoined.store(kFresh | cursor.position.load(memory_order_relaxed), memory_order_release);
 }
+
+void renounce(Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noexcept {
+  std::uint64_t promised = incarnation | ring::kReserved;
+  cursor.owner.compare_exchange_strong(promised, promise(next), memory_order_acq_rel);
+}
+
+void set_limit(Cursor& cursor, const Policy& policy) noexcept { cursor.limit.store(limit_word(policy), memory_order_release); }
 
 void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
   cursor.committed.store(offset, memory_order_release);

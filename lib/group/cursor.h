@@ -42,8 +42,13 @@ Resumption resume(const ring::Ring& ring, ring::Cursor& cursor, const Policy& po
 // Lets it go, to the process `next` (kNoIncarnation: nobody). Does nothing if it is not held by `incarnation`.
 void let_go(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noexcept;
 
+// A promise to `incarnation` that will not be kept there goes to the process `next` instead.
+void renounce(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noexcept;
+
 // The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
 void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
+// Of a group that is new: only now that its beginning stands can it be too far behind.
+void set_limit(ring::Cursor& cursor, const Policy& policy) noexcept;
 // Takes that back: the subscription failed in another partition.
 void forget_beginning(ring::Cursor& cursor) noexcept;
 // As if the group had never been there. For one that has no owner, or a dead one.

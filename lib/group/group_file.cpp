@@ -79,6 +79,7 @@ Result<GroupState> read_file(const std::string& path) {
 Result<void> GroupFile::check_name(std::string_view name) {
   if (name.empty() || name.size() > kMostName)
     return fail(Errc::invalid_argument, "a group's name has 1 to {} characters, this one {}", kMostName, name.size());
+  if (name.find('\0') != std::string_view::npos) return fail(Errc::invalid_argument, "a group's name has no zero byte in it");
   return {};
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
+#include <set>
 
 #include "log/checksum.h"
 #include "platform/error.h"
@@ -142,6 +142,16 @@ void fields(Way& way, State& state) {
   });
 }
 
+// What no writer leaves, whatever the checksum says: times and durations below zero, members that are nobody or the same.
+bool is_possible(const GroupState& state) {
+  const Policy& policy = state.policy;
+  if (policy.delivery > Delivery::lossy || policy.assignor > Assignor::sticky) return false;
+  if (std::min({policy.stall_ns, policy.grace_ns, policy.kept_ns, state.empty_since}) < 0) return false;
+  std::set<std::uint64_t> ids{0};
+  return std::all_of(state.members.begin(), state.members.end(),
+                     [&](const Member& member) { return member.away_since >= 0 && ids.insert(member.id).second; });
+}
+
 }  // namespace
 
 std::string encode(const GroupState& state) {
@@ -174,7 +184,7 @@ Result<GroupState> decode(std::span<const char> bytes, const std::string& path) 
     return fail(Errc::corrupt, "{}: its content does not fit its checksum; it was truncated or overwritten; {}", path, remedy);
   GroupState state;
   fields(reader, state);
-  if (!reader.good || !reader.rest.empty() || state.policy.delivery > Delivery::lossy || state.policy.assignor > Assignor::sticky)
+  if (!reader.good || !reader.rest.empty() || !is_possible(state))
     return fail(Errc::corrupt, "{}: impossible content; {}", path, remedy);
   return state;
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "group/assignor.h"
+#include "group/cursor.h"
 #include "group/group_table.h"
 #include "platform/clock.h"
 #include "platform/error.h"
@@ -82,6 +83,16 @@ bool has_live_members(const GroupState& state, const platform::Leases& leases) {
                      [&](const Member& member) { return member.away_since == 0 && !leases.dead(member.incarnation); });
 }
 
+namespace {
+
+bool is_read(const GroupTable& table, std::uint32_t group, std::uint32_t partitions, const log::BusDirectory& bus) {
+  for (std::uint32_t i = 0; i < partitions; ++i)
+    if (!is_takeable(table.cursors(i)[group], *bus.leases())) return true;
+  return false;
+}
+
+}  // namespace
+
 Result<void> forget_offsets(const std::string& group, const log::BusDirectory& bus) {
   const auto topics = bus.topics();
   if (!topics) return pass(topics);
@@ -93,6 +104,8 @@ Result<void> forget_offsets(const std::string& group, const log::BusDirectory& b
                                   platform::Access::write);
     if (!table && table.error().code() == Errc::not_found) continue;
     if (!table) return pass(table);
+    // Single partitions are read by those who are no members, too (Consumer::assign).
+    if (const auto found = (*table)->find(group); found && is_read(**table, *found, identity->config.partitions, bus)) continue;
     if (auto removed = (*table)->remove(group); !removed) return removed;
   }
   return {};
@@ -168,7 +181,9 @@ void Membership::leave() noexcept try {
     state_ = state;
     return true;
   });
-  if (!left) file_->note_departure(id_);
+  if (left) return;
+  if (left.error().code() == Errc::timed_out) file_->note_departure(id_);
+  std::erase_if(state_.members, [&](const Member& member) { return member.id == id_; });  // nothing is meant for it any more
 } catch (...) {  // out of memory: it leaves when its process does
 }
 
@@ -236,7 +251,7 @@ std::uint64_t Membership::incarnation_for(const std::string& topic, std::uint32_
   const Target* target = state_.target(topic);
   if (target == nullptr || partition >= target->members.size()) return platform::kNoIncarnation;
   const Member* member = state_.member(target->members[partition]);
-  return member != nullptr ? member->incarnation : platform::kNoIncarnation;
+  return member != nullptr && member->away_since == 0 ? member->incarnation : platform::kNoIncarnation;
 }
 
 std::int64_t Membership::longest_sleep(std::int64_t now) const noexcept {
@@ -245,7 +260,7 @@ std::int64_t Membership::longest_sleep(std::int64_t now) const noexcept {
   std::int64_t longest = watch_ ? kAskAnyway : kAskUntold;
   for (const Member& member : state_.members)
     if (member.away_since != 0)
-      longest = std::min(longest, std::max(member.away_since + state_.policy.grace_ns - now, kMillisecond));
+      longest = std::min(longest, std::max(state_.policy.grace_ns - (now - member.away_since), kMillisecond));
   return longest;
 }
 

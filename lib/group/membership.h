@@ -54,6 +54,8 @@ class Membership {
   // Other members' deaths concern this one. Then: something to sleep on that tells of them, or -1.
   [[nodiscard]] bool has_company() const noexcept { return state_.members.size() > 1; }
   [[nodiscard]] int watch_descriptor() const noexcept { return watch_ ? watch_->descriptor() : -1; }
+  // Somebody may just have died whose lease is not released yet: look_after() is worth another call at once.
+  [[nodiscard]] bool is_suspicious(std::int64_t now) const noexcept { return now < suspicious_till_; }
   // The longest sleep after which look_after() must be called, in ns.
   [[nodiscard]] std::int64_t longest_sleep(std::int64_t now) const noexcept;
 
