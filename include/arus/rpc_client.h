@@ -52,16 +52,20 @@ struct CallOptions {
   std::optional<std::chrono::nanoseconds> timeout{};
 };
 
-// A reply where the server wrote it. Its room in the ring goes back to the server with its end: a client that keeps replies has less
-// and less room for others. Move-only, same thread as its client; may outlive it.
+// A reply where the server wrote it. Its room in the ring, and that of what came after it, goes back to the server with its end: copy
+// what you keep for long. Move-only, same thread as its client; may outlive it.
 class Reply {
  public:
   Reply(Reply&& other) noexcept
-      : channel_(std::exchange(other.channel_, nullptr)), position_(other.position_), body_(other.body_) {}
+      : channel_(std::exchange(other.channel_, nullptr)),
+        position_(other.position_),
+        body_(other.body_),
+        copy_(std::move(other.copy_)) {}
   Reply& operator=(Reply&& other) noexcept {
     std::swap(channel_, other.channel_);
     std::swap(position_, other.position_);
     std::swap(body_, other.body_);
+    std::swap(copy_, other.copy_);
     return *this;
   }
   ~Reply() {
@@ -79,12 +83,13 @@ class Reply {
 
  private:
   friend class detail::ClientState;
-  Reply(detail::ClientChannel* channel, std::uint64_t position, Bytes body) noexcept
-      : channel_(channel), position_(position), body_(body) {}
+  Reply(detail::ClientChannel* channel, std::uint64_t position, Bytes body, std::unique_ptr<std::byte[]> copy) noexcept
+      : channel_(channel), position_(position), body_(body), copy_(std::move(copy)) {}
   void release() noexcept;
-  detail::ClientChannel* channel_;
+  detail::ClientChannel* channel_;  // null: nothing is held there
   std::uint64_t position_;
   Bytes body_;
+  std::unique_ptr<std::byte[]> copy_;  // of what stayed untaken until the ring needed its room
 };
 
 // A call that is under way. Its outcome is decided once, by the first of: reply, deadline, cancel(), death of its server. It comes about

@@ -35,6 +35,8 @@ Result<std::unique_ptr<ClientChannel>> ClientChannel::connect(std::shared_ptr<ar
   if (!file) return pass(file);
   if (file->header().incarnation != server.incarnation || file->header().number != server.number)
     return fail(Errc::corrupt, "{} is of another server than its name says", path);
+  if (file->attention().stage.load(memory_order_acquire) != static_cast<std::uint64_t>(ServerStage::serving))
+    return fail(Errc::not_found, "the server {} stops", path);
   // The channel is for the same users as the server's own file.
   struct stat status {};
   if (stat(server_file_path(path).c_str(), &status) != 0) return fail_system(errno, "stat", server_file_path(path));

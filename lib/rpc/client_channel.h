@@ -77,6 +77,8 @@ class ClientChannel {
     if (retired_ && holds_ == 0) [[unlikely]]
       delete this;
   }
+  // More than half of the ring waits behind what is held.
+  [[nodiscard]] bool held_back() const noexcept { return replies_.position() - oldest_ > (mask_ + 1) / 2; }
   // Keeps the mapping for a request that is being built.
   void pin() noexcept { ++holds_; }
   void unpin() noexcept {

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "platform/error.h"
 #include "rpc/client_state.h"
@@ -22,6 +23,24 @@ constexpr std::uint32_t kMostMoves = 16;                  // of a call that no s
 void ClientState::receive_all() {
   for (std::size_t i = 0; i < channels_.size(); ++i)
     if (channels_[i]->expecting != 0) receive(*channels_[i]);
+  if (!moves_.empty()) [[unlikely]]
+    move_refused();
+}
+
+// What draining servers have refused. Not while a ring is being read: it may bring new servers and calls.
+void ClientState::move_refused() {
+  connect_to_new();
+  while (!moves_.empty()) {
+    Slot& slot = slots_[moves_.back()];
+    moves_.pop_back();
+    if (std::exchange(slot.refused, false)) move_or_end(slot, *slot.channel, false, Status(slot.status));
+  }
+}
+
+void ClientState::move_or_end(Slot& slot, const ClientChannel& from, bool begun, Status otherwise) {
+  if (!slot.decided && again_elsewhere(slot, from, begun)) return;
+  if (!slot.decided) decide(slot, std::move(otherwise));
+  off_wire(slot);
 }
 
 void ClientState::receive(ClientChannel& channel) {
@@ -29,7 +48,7 @@ void ClientState::receive(ClientChannel& channel) {
   for (;;) {
     const ring::Found found = channel.look(received);
     if (found == ring::Found::nothing) [[likely]]
-      return;
+      break;
     if (found == ring::Found::corrupt) {
       channel.broken = true;  // look_after_servers() ends its calls
       return;
@@ -43,6 +62,23 @@ void ClientState::receive(ClientChannel& channel) {
       ++late_;
       channel.release(received.position);
     }
+    if (channel.held_back()) [[unlikely]]
+      make_room(channel);
+  }
+}
+
+void ClientState::make_room(ClientChannel& channel) {
+  const auto evacuate = [&](Item& item) {
+    if (item.copy) return;
+    item.copy = std::make_unique<std::byte[]>(std::max<std::size_t>(item.body.size(), 1));
+    platform::copy(item.copy.get(), item.body.data(), item.body.size());
+    item.body = {item.copy.get(), item.body.size()};
+    channel.release(item.position);
+  };
+  for (Slot& slot : slots_) {
+    if (!slot.owned || slot.channel != &channel) continue;
+    if (slot.has_reply) evacuate(slot.reply);
+    for (std::size_t i = slot.next_item; i < slot.items.size(); ++i) evacuate(slot.items[i]);
   }
 }
 
@@ -56,10 +92,10 @@ void ClientState::accept(ClientChannel& channel, Slot& slot, const Received& rec
     if (last) off_wire(slot);
     return;
   }
-  const Item item{received.position, received.cells, received.body};
+  Item item{received.position, received.cells, received.body, nullptr};
   if (!last) {
     if (slot.streaming) {
-      slot.items.push_back(item);
+      slot.items.push_back(std::move(item));
       ++ended_;
     } else {  // a server that breaks the protocol
       channel.release(received.position);
@@ -68,26 +104,29 @@ void ClientState::accept(ClientChannel& channel, Slot& slot, const Received& rec
   }
   const Code code = received.call.code < kCodes ? static_cast<Code>(received.call.code) : Code::unknown;
   if (code == Code::ok) [[likely]] {
-    if ((received.call.flags & kEnd) != 0) {
+    if ((received.call.flags & kEnd) != 0 && slot.streaming) {
       channel.release(received.position);
     } else if (slot.streaming) {
-      slot.items.push_back(item);
+      slot.items.push_back(std::move(item));
     } else {
       slot.has_reply = true;
-      slot.reply = item;
+      slot.reply = std::move(item);
     }
     decide(slot, Status(Code::ok));
     off_wire(slot);
     return;
   }
   std::string text((received.call.flags & kText) != 0 ? arus::text(received.body) : std::string_view());
-  const bool never_begun = code == Code::unavailable && (received.call.flags & kNotRun) != 0;
-  // In this order: the request's place in the ring may be needed for another server.
-  if (!(never_begun && again_elsewhere(slot, channel, false))) {
-    decide(slot, text.empty() ? Status(code) : Status(code, std::move(text)));
+  Status status = text.empty() ? Status(code) : Status(code, std::move(text));
+  channel.release(received.position);
+  if (code == Code::unavailable && (received.call.flags & kNotRun) != 0) {
+    slot.refused = true;
+    slot.status = std::move(status);
+    moves_.push_back(index_of(slot));
+  } else {
+    decide(slot, std::move(status));
     off_wire(slot);
   }
-  channel.release(received.position);
 }
 
 // ---- deadlines and deaths -------------------------------------------------------------------------------------------------------
@@ -96,7 +135,7 @@ void ClientState::look_after(std::int64_t now) {
   if (now >= earliest_deadline_) expire(now);
   if (now >= servers_look_at_) {
     servers_look_at_ = now + kServersEvery;
-    look_after_servers();
+    look_after_servers(false);
   }
 }
 
@@ -112,41 +151,50 @@ void ClientState::expire(std::int64_t now) {
   }
 }
 
-void ClientState::look_after_servers() {
-  for (std::size_t i = channels_.size(); i > 0; --i) {
-    ClientChannel& channel = *channels_[i - 1];
-    if (channel.stage() == ServerStage::gone)
-      lose(i - 1, "has stopped");
-    else if (channel.broken)
-      lose(i - 1, "has written what cannot be a reply");
-    else if (channel.expecting == 0)
+// Those that are gone leave the table first, then new ones enter it, then the calls are decided: nothing here comes back to here.
+void ClientState::look_after_servers(bool also_idle) {
+  struct Lost {
+    std::unique_ptr<ClientChannel> channel;
+    std::string_view why;
+  };
+  std::vector<Lost> lost;
+  for (auto& channel : channels_) {
+    std::string_view why;
+    if (channel->stage() == ServerStage::gone)
+      why = "has stopped";
+    else if (channel->broken)
+      why = "has written what cannot be a reply";
+    else if (channel->expecting == 0 && !also_idle)
       continue;
-    else if (channel.refused())
-      lose(i - 1, "has refused this client's channel");
-    else if (bus_->directory().leases()->dead(channel.server().incarnation))
-      lose(i - 1, "has died");
+    else if (channel->refused())
+      why = "has refused this client's channel";
+    else if (bus_->directory().leases()->dead(channel->server().incarnation))
+      why = "has died";
+    if (!why.empty()) lost.push_back({std::move(channel), why});
   }
+  if (lost.empty()) return;
+  std::erase(channels_, nullptr);
+  connect_to_new();
+  for (Lost& one : lost) lose(std::move(one.channel), one.why);
 }
 
-void ClientState::lose(std::size_t which, std::string_view why) {
-  std::unique_ptr<ClientChannel> channel = std::move(channels_[which]);
-  channels_.erase(channels_.begin() + static_cast<std::ptrdiff_t>(which));
+void ClientState::lose(std::unique_ptr<ClientChannel> channel, std::string_view why) {
   if (!channel->broken) receive(*channel);  // what was committed before counts
-  find_at_ = 0;
+  const std::string who = bus_->directory().leases()->describe(channel->server().incarnation);
   for (Slot& slot : slots_) {
     if (slot.channel != channel.get()) continue;
     if (!slot.on_wire) {
       loan_lost_ |= loaning_ && slot.owned && !slot.decided;
       continue;
     }
+    if (std::exchange(slot.refused, false)) {
+      move_or_end(slot, *channel, false, Status(slot.status));
+      continue;
+    }
     const bool begun = !channel->never_begun(slot.position);
-    if (!slot.decided && again_elsewhere(slot, *channel, begun)) continue;
-    if (!slot.decided)
-      decide(slot,
-             Status(Code::unavailable, platform::format("a server of '{}' {} with this call outstanding{}: {}", service_, why,
-                                                        begun ? "; it may have run" : "",
-                                                        bus_->directory().leases()->describe(channel->server().incarnation))));
-    off_wire(slot);
+    move_or_end(slot, *channel, begun,
+                Status(Code::unavailable, platform::format("a server of '{}' {} with this call outstanding{}: {}", service_, why,
+                                                           begun ? "; it may have run" : "", who)));
   }
   channel->close();
   ClientChannel::retire(std::move(channel));
@@ -161,10 +209,6 @@ bool ClientState::again_elsewhere(Slot& slot, const ClientChannel& not_this, boo
   const std::byte* body = not_this.sent(slot.position);
   if (body == nullptr || stamper_.now() >= slot.deadline) return false;
   ClientChannel* next = choose(&not_this);
-  if (next == nullptr) {
-    find_servers();
-    next = choose(&not_this);
-  }
   LaneWriter::Claim claim;
   if (next == nullptr || check(*next, slot).code() != Code::ok || !next->claim(slot.size, claim)) return false;
   platform::copy(next->body(claim), body, slot.size);
@@ -223,16 +267,19 @@ ClientChannel* ClientState::choose(const ClientChannel* not_this) {
   return best;
 }
 
-// Connects to servers that are new, lets go of those that are not there any more, and sweeps the dead ones' files.
 void ClientState::find_servers() {
+  look_after_servers(true);
+  connect_to_new();
+}
+
+// And sweeps what dead ones have left.
+void ClientState::connect_to_new() {
   const log::BusDirectory& bus = bus_->directory();
   find_at_ = stamper_.now() + kSecond;
-  look_after_servers();
   struct stat status {};
   const bool there = stat(service_path(bus, service_).c_str(), &status) == 0;
   const std::int64_t changed = there ? status.st_mtim.tv_sec * kSecond + status.st_mtim.tv_nsec : 0;
-  const bool serving = choose() != nullptr;
-  if (serving && changed == directory_changed_) return;
+  if (changed == directory_changed_ && choose() != nullptr) return;
   auto names = list_servers(bus, service_);
   if (!names) {
     no_server_ = names.error().code() == Errc::not_found
@@ -244,14 +291,14 @@ void ClientState::find_servers() {
   directory_changed_ = changed;
   no_server_ = Status(Code::unavailable, platform::format("no server of service '{}' is alive", service_));
   for (const ServerName& name : *names) {
-    const auto same = [&](const auto& channel) { return channel->server().number == name.number; };
-    const auto known = std::find_if(channels_.begin(), channels_.end(), same);
+    const bool known = std::any_of(channels_.begin(), channels_.end(),
+                                   [&](const auto& channel) { return channel->server().number == name.number; });
+    if (known) continue;
     if (bus.leases()->dead(name.incarnation)) {
-      if (known != channels_.end()) lose(static_cast<std::size_t>(known - channels_.begin()), "has died");
       remove_server(bus, service_, name);
       continue;
     }
-    if (known != channels_.end() || channels_.size() >= config_.max_servers) continue;
+    if (channels_.size() >= config_.max_servers) continue;
     auto channel = ClientChannel::connect(bus_, service_, name, config_);
     if (channel) {
       channels_.push_back(std::move(*channel));

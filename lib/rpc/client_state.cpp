@@ -51,7 +51,6 @@ Result<std::shared_ptr<ClientState>> ClientState::make(std::shared_ptr<arus::det
 ClientState::ClientState(std::shared_ptr<arus::detail::BusState> bus, std::string_view service, const ClientConfig& config)
     : bus_(std::move(bus)), service_(service), config_(config), generation_(bus_->generation()), slots_(config.max_in_flight) {
   free_.reserve(config.max_in_flight);
-  ready_.reserve(config.max_in_flight);
   for (std::uint32_t i = config.max_in_flight; i > 0; --i) free_.push_back(i - 1);
 }
 
@@ -306,7 +305,7 @@ Outcome<Reply> ClientState::take(Slot& slot) {
   if (slot.has_reply) [[likely]] {
     slot.has_reply = false;
     release(slot);
-    return Reply(slot.channel, slot.reply.position, slot.reply.body);
+    return reply_of(slot, slot.reply);
   }
   Status status = std::move(slot.status);
   release(slot);
@@ -327,14 +326,14 @@ Outcome<std::optional<Reply>> ClientState::next(std::uint64_t handle) {
   if (slot == nullptr) return not_ok(taken());
   wait_until(kForever.count(), [slot] { return has_news(*slot); });
   if (slot->next_item < slot->items.size()) {
-    const Item item = slot->items[slot->next_item++];
+    Item item = std::move(slot->items[slot->next_item++]);
     if (slot->next_item == slot->items.size()) {
       slot->items.clear();
       slot->next_item = 0;
     }
     // It counts as given back when it is handed out: its room in the ring is the caller's business from here on.
     if (slot->on_wire) slot->channel->consumed(slot->id, item.cells);
-    return std::optional<Reply>(Reply(slot->channel, item.position, item.body));
+    return std::optional<Reply>(reply_of(*slot, item));
   }
   if (slot->status.code() == Code::ok) return std::optional<Reply>();
   return not_ok(slot->status);
@@ -351,7 +350,7 @@ void ClientState::give_up_items(Slot& slot) noexcept {
   for (; slot.next_item < slot.items.size(); ++slot.next_item) {
     const Item& item = slot.items[slot.next_item];
     if (slot.on_wire) slot.channel->consumed(slot.id, item.cells);
-    slot.channel->release(item.position);
+    if (!item.copy) slot.channel->release(item.position);
   }
   slot.items.clear();
   slot.next_item = 0;
@@ -364,7 +363,8 @@ void ClientState::drop(std::uint64_t handle) noexcept {
   give_up_items(*slot);
   if (slot->has_reply) {
     slot->has_reply = false;
-    slot->channel->release(slot->reply.position);
+    if (!slot->reply.copy) slot->channel->release(slot->reply.position);
+    slot->reply.copy.reset();
   }
   slot->done = nullptr;
   slot->waiter = nullptr;
@@ -442,8 +442,8 @@ void ClientState::resume_when_ready(std::uint64_t handle, std::coroutine_handle<
 // One at a time: what they do may end further calls, and come here again.
 void ClientState::run_ready() {
   while (!ready_.empty()) {
-    Slot& slot = slots_[ready_.back()];
-    ready_.pop_back();
+    Slot& slot = slots_[ready_.front()];
+    ready_.pop_front();
     if (slot.waiter) {
       std::exchange(slot.waiter, nullptr).resume();
     } else if (slot.done) {

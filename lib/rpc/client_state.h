@@ -62,16 +62,18 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   [[nodiscard]] ClientStatistics statistics() const noexcept;
 
  private:
-  struct Item {  // a stream's reply that waits to be taken
-    std::uint64_t position;
-    std::uint64_t cells;
+  struct Item {  // a reply that waits to be taken
+    std::uint64_t position = 0;
+    std::uint64_t cells = 0;
     Bytes body;
+    std::unique_ptr<std::byte[]> copy;  // then nothing is held in the ring
   };
   struct Slot {
     bool owned = false;
     bool on_wire = false;
     bool decided = false;
     bool streaming = false;
+    bool refused = false;      // by a server that stops, with `status`; to be made elsewhere
     std::uint32_t method = 0;  // the client's number of it
     std::uint32_t attempts = 0;
     std::uint64_t handle = 0;  // what Call knows it by
@@ -106,6 +108,9 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   void decide(Slot& slot, Status status) noexcept;
   void off_wire(Slot& slot) noexcept;
   void give_up_items(Slot& slot) noexcept;
+  static Reply reply_of(const Slot& slot, Item& item) noexcept {
+    return {item.copy ? nullptr : slot.channel, item.position, item.body, std::move(item.copy)};
+  }
   void release(Slot& slot) noexcept;
   Outcome<Reply> take(Slot& slot);
   [[nodiscard]] static bool has_news(const Slot& slot) noexcept { return slot.decided || slot.next_item < slot.items.size(); }
@@ -115,15 +120,20 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   void receive_all();
   void receive(ClientChannel& channel);
   void accept(ClientChannel& channel, Slot& slot, const Received& received);
+  // Replies that nobody has taken must not hold the ring back for other calls: from half of it on they are copied.
+  void make_room(ClientChannel& channel);
   void look_after(std::int64_t now);
   void expire(std::int64_t now);
-  void look_after_servers();
+  void look_after_servers(bool also_idle);
   // The server of a channel is dead or gone, or has refused it.
-  void lose(std::size_t channel, std::string_view why);
+  void lose(std::unique_ptr<ClientChannel> channel, std::string_view why);
+  void move_refused();
+  void move_or_end(Slot& slot, const ClientChannel& from, bool begun, Status otherwise);
   bool again_elsewhere(Slot& slot, const ClientChannel& not_this, bool begun);
   void sleep(std::int64_t ns) noexcept;
   ClientChannel* choose(const ClientChannel* not_this = nullptr);
   void find_servers();
+  void connect_to_new();
   // The number of a method at a server; -1: it has none of that name.
   std::int32_t index_in(ClientChannel& channel, std::uint32_t method) const {
     if (method >= channel.method_index.size()) [[unlikely]]
@@ -149,7 +159,8 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::deque<Slot> slots_;  // max_in_flight of them, and such as only hold what went wrong at once
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> free_failed_;
-  std::vector<std::uint32_t> ready_;  // decided, and somebody waits to be called
+  std::deque<std::uint32_t> ready_;   // decided, and somebody waits to be called
+  std::vector<std::uint32_t> moves_;  // slots that are `refused`
   std::uint64_t last_id_ = 0;
   LaneWriter::Claim loan_{};
   bool loaning_ = false;
