@@ -10,7 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "child_command.h"
 #include "command.h"
+#include "csv_format.h"
 #include "parse.h"
 #include "record_format.h"
 #include "statistics.h"
@@ -40,6 +42,10 @@ struct Options {
   bool quiet = false;
   Wait wait{};
   bool statistics = false;
+  bool csv = false;
+  std::vector<std::string> columns;  // of csv; empty: all that a record has
+  std::string command;               // --exec
+  bool restart = false;
   std::string field = "v";
   std::string summary;                  // a file
   std::chrono::nanoseconds interval{};  // of the statistics; zero: by what stdout is
@@ -59,19 +65,45 @@ class Sink {
   // When flush() is wanted although there is nothing new.
   [[nodiscard]] virtual std::optional<Clock::time_point> due() const { return std::nullopt; }
   virtual void finish() { flush(); }
+  // While nothing comes: whether somebody still takes it. Throws when nobody does.
+  virtual void look() {}
 };
 
-class TextSink : public Sink {
+// How a record is written.
+class Writer {
  public:
-  explicit TextSink(const Options& options) : format_(format_of(options), options.mark_null ? "NULL" : ""), quiet_(options.quiet) {}
-  void add(const Record& record) override {
-    format_.append(output_.buffer(), record);
-    output_.flush_if_large();
+  Writer(const Options& options, bool json) : quiet_(options.quiet) {
+    if (json) {
+      how_ = How::json;
+    } else if (options.csv) {
+      how_ = How::csv;
+      csv_.emplace(options.columns);
+    } else {
+      how_ = How::text;
+      text_.emplace(format_of(options), options.mark_null ? "NULL" : "");
+    }
   }
-  void add(const Gap& gap) override {
-    if (!quiet_) warn(to_text(gap));
+
+  // What stands before the first one.
+  void append_header(fmt::memory_buffer& out) const {
+    if (how_ == How::csv) csv_->append_header(out);
   }
-  void flush() override { output_.flush(); }
+  void append(fmt::memory_buffer& out, const Record& record) const {
+    switch (how_) {
+      case How::text: text_->append(out, record); break;
+      case How::csv: csv_->append(out, record); break;
+      case How::json: append_json(out, record); out.push_back('\n');
+    }
+  }
+  // Only JSON has a place for it; else it is told on stderr.
+  void append(fmt::memory_buffer& out, const Gap& gap) const {
+    if (how_ == How::json) {
+      append_json(out, gap);
+      out.push_back('\n');
+    } else if (!quiet_) {
+      warn(to_text(gap));
+    }
+  }
 
  private:
   static std::string format_of(const Options& options) {
@@ -84,25 +116,60 @@ class TextSink : public Sink {
     for (const char c : text) escaped.append(c == '%' ? 2 : 1, c);
     return escaped;
   }
-  RecordFormat format_;
+
+  enum class How : std::uint8_t { text, csv, json } how_{};
+  std::optional<RecordFormat> text_;
+  std::optional<CsvFormat> csv_;
   bool quiet_;
-  Output output_;
 };
 
-class JsonSink : public Sink {
+class PrintSink : public Sink {
  public:
-  void add(const Record& record) override { add_line(record); }
-  void add(const Gap& gap) override { add_line(gap); }
+  PrintSink(const Options& options, bool json) : writer_(options, json) { writer_.append_header(output_.buffer()); }
+  void add(const Record& record) override { add_one(record); }
+  void add(const Gap& gap) override { add_one(gap); }
   void flush() override { output_.flush(); }
+  void look() override {
+    if (output_is_closed()) throw OutputClosed{};
+  }
 
  private:
   template <class T>
-  void add_line(const T& what) {
-    append_json(output_.buffer(), what);
-    output_.append("\n");
+  void add_one(const T& what) {
+    writer_.append(output_.buffer(), what);
     output_.flush_if_large();
   }
+  Writer writer_;
   Output output_;
+};
+
+class CommandSink : public Sink {
+ public:
+  CommandSink(const Options& options, bool json)
+      : writer_(options, json), child_(options.command, header_of(writer_), options.restart) {}
+  void add(const Record& record) override { add_one(record); }
+  void add(const Gap& gap) override { add_one(gap); }
+  void flush() override { child_.deliver(); }
+  void look() override { child_.look(); }
+  void finish() override { child_.finish(); }
+
+ private:
+  static std::string header_of(const Writer& writer) {
+    fmt::memory_buffer buffer;
+    writer.append_header(buffer);
+    return fmt::to_string(buffer);
+  }
+  template <class T>
+  void add_one(const T& what) {
+    buffer_.clear();
+    writer_.append(buffer_, what);
+    if (buffer_.size() > 0) child_.add({buffer_.data(), buffer_.size()});
+    if (child_.waiting() > kLarge) child_.deliver();
+  }
+  static constexpr std::size_t kLarge = 64 << 10;
+  Writer writer_;
+  ChildCommand child_;
+  fmt::memory_buffer buffer_;
 };
 
 class StatisticsSink : public Sink {
@@ -135,8 +202,8 @@ class StatisticsSink : public Sink {
 
 std::unique_ptr<Sink> make_sink(const Options& options, bool json) {
   if (options.statistics) return std::make_unique<StatisticsSink>(options, json);
-  if (json) return std::make_unique<JsonSink>();
-  return std::make_unique<TextSink>(options);
+  if (!options.command.empty()) return std::make_unique<CommandSink>(options, json);
+  return std::make_unique<PrintSink>(options, json);
 }
 
 // Where each partition ended when we began: with -e that is as far as we read.
@@ -252,7 +319,7 @@ class Consumption {
     if (options_.count && taken_ >= *options_.count) return true;
     const auto now = Clock::now();
     if (!batch.empty()) last_record_ = now;
-    if (batch.empty() && !options_.statistics && output_is_closed()) throw OutputClosed{};
+    if (batch.empty()) sink_->look();
     return options_.idle && now - last_record_ >= *options_.idle;
   }
 
@@ -288,11 +355,21 @@ Format (-f):
   %T timestamp in ms          %N in ns     %I as ISO 8601
   \n \t \r \\ \0 \NNN \xHH    one byte
 
+CSV (--csv, RFC 4180): topic,partition,offset,timestamp,key,value, or the columns that --columns names: these, time
+  (ISO 8601), headers, or .NAME. Null is an empty field, text without bytes "".
+
+A command (--exec) gets the records on its stdin, in any of these formats. In a group nothing is settled before
+its pipe has taken it; what it has not read when it ends goes to its next start (--restart), from the first
+record on that it had not read whole. Without --restart we end when it does: well if it did.
+
 Examples:
   arus consume weather -e -f '%p/%o %I %k = %s\n'
   arus consume weather -o -10 -e             the last ten of each partition
   arus consume weather -o @-5m -K :          of the last five minutes, key:value
   arus consume weather -g alerts | ./alert   lossless
+  arus consume host -e --csv --columns time,key,.v > host.csv
+  arus consume weather -g db --exec 'psql -c "copy w from stdin csv header"' --csv
+  arus consume weather -g alerts --exec ./alert --restart
   arus consume host --stats                  min, mean, max and rate per sensor
 
 JSON, one object per line:
@@ -330,13 +407,22 @@ void add_consume_command(CLI::App& app, Command& command) {
   auto* delimiter = add_parsed(consume, "-D,--delimiter", "Print this behind each record [\\n]", "DELIM",
                                [options](const std::string& text) { options->delimiter = text; });
   format->excludes(key)->excludes(delimiter);
+  auto* csv =
+      consume->add_flag("--csv", options->csv, "Print CSV with a header")->excludes(format)->excludes(key)->excludes(delimiter);
+  consume->add_option("--columns", options->columns, "Of CSV; .NAME is a member of a JSON value [all but headers]")
+      ->type_name("A,B,C")
+      ->delimiter(',')
+      ->needs(csv);
+  auto* command_option =
+      consume->add_option("--exec", options->command, "Write to the stdin of this shell command")->type_name("COMMAND");
+  consume->add_flag("--restart", options->restart, "Start the command again when it ends")->needs(command_option);
   consume->add_flag("-Z,--null", options->mark_null, "Print NULL for a null key or value");
   consume->add_flag("-q,--quiet", options->quiet, "Do not report gaps and progress");
   add_parsed(consume, "--wait", "spin (a whole core), spin-then-sleep or sleep [spin-then-sleep]", "HOW",
              [options](const std::string& text) { options->wait = parse_wait(text); });
 
   auto* statistics = consume->add_flag("--stats", options->statistics, "Show numbers per key instead of records");
-  statistics->excludes(format)->excludes(key)->excludes(delimiter);
+  statistics->excludes(format)->excludes(key)->excludes(delimiter)->excludes(csv)->excludes(command_option);
   consume->add_option("--field", options->field, "With --stats: member of a JSON value that holds the number")
       ->type_name("NAME")
       ->capture_default_str()
@@ -349,7 +435,11 @@ void add_consume_command(CLI::App& app, Command& command) {
   consume->add_option("--summary", options->summary, "With --stats: also write the JSON to this file at the end")
       ->type_name("FILE")
       ->needs(statistics);
-  consume->callback([&command, options] { command.run = [&command, options] { return Consumption(command, *options).run(); }; });
+  consume->callback([&command, options] {
+    if (options->csv && command.json) throw usage_error("--csv and --json exclude each other");
+    if (options->csv) CsvFormat(options->columns);  // its errors are errors of the command line
+    command.run = [&command, options] { return Consumption(command, *options).run(); };
+  });
 }
 
 }  // namespace arus::tool

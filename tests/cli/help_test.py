@@ -7,7 +7,8 @@ from harness import ARUS, CliTest, main
 
 COMMANDS = [["topic"], ["topic", "create"], ["topic", "list"], ["topic", "describe"], ["topic", "delete"], ["produce"], ["consume"],
             ["ingest"], ["ingest", "host"], ["ingest", "stdin"], ["ingest", "file"], ["ingest", "tty"],
-            ["ingest", "udp"], ["ingest", "iio"], ["ingest", "mqtt"], ["bench"], ["bench", "throughput"], ["bench", "latency"], ["bus"], ["bus", "create"]]
+            ["ingest", "udp"], ["ingest", "iio"], ["ingest", "mqtt"], ["export"], ["export", "prometheus"],
+            ["bench"], ["bench", "throughput"], ["bench", "latency"], ["bus"], ["bus", "create"]]
 
 
 class Help(CliTest):
