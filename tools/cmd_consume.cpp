@@ -355,12 +355,12 @@ Format (-f):
   %T timestamp in ms          %N in ns     %I as ISO 8601
   \n \t \r \\ \0 \NNN \xHH    one byte
 
-CSV (--csv, RFC 4180): topic,partition,offset,timestamp,key,value, or the columns that --columns names: these, time
-  (ISO 8601), headers, or .NAME. Null is an empty field, text without bytes "".
+CSV (--csv, RFC 4180): topic,partition,offset,timestamp,key,value, or the columns that --columns names:
+these, time (ISO 8601), headers, or .NAME. Null is an empty field, text without bytes "".
 
-A command (--exec) gets the records on its stdin, in any of these formats. In a group nothing is settled before
-its pipe has taken it; what it has not read when it ends goes to its next start (--restart), from the first
-record on that it had not read whole. Without --restart we end when it does: well if it did.
+A command (--exec) gets the records on its stdin, in any of these formats. In a group nothing is settled
+before its pipe has taken it; what it has not read when it ends goes to its next start (--restart), from the
+first record on that it had not read whole. Without --restart we end when it does: well if it did.
 
 Examples:
   arus consume weather -e -f '%p/%o %I %k = %s\n'
