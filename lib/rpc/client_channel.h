@@ -57,6 +57,7 @@ class ClientChannel {
   [[nodiscard]] bool never_begun(std::uint64_t position) const noexcept {
     return position >= channel_.lines().requests.begun.load(std::memory_order_acquire);
   }
+  [[nodiscard]] const ring::Ring& request_ring() const noexcept { return requests_.ring(); }
   // The body of a request that was sent, if it is still there; else nothing.
   [[nodiscard]] const std::byte* sent(std::uint64_t position) const noexcept;
   void cancel(std::uint64_t id) const noexcept;
