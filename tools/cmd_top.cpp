@@ -33,7 +33,7 @@ ExitCode once(const Command& command, const Options& options) {
     emit("{}\n", dump(to_json(sample)));
     return ExitCode::ok;
   }
-  std::size_t rows = 8 + sample.topics.size();
+  std::size_t rows = 12 + sample.topics.size() + sample.services.size();
   for (const auto& topic : sample.topics) rows += topic.groups.size();
   TopView view;
   view.take(std::move(sample));
@@ -88,7 +88,10 @@ JSON: {"bus":DIR,"time" (ns since 1970),"seconds" (between the two looks),
   "topics":[{name,partitions,records,records_per_second,bytes_per_second,bytes_used,bytes_reserved,
              fill (0 to 1),retained_seconds (null: empty),producers,readers,held_by:[group]}
             or {name,"error":{code,message}}],
-  "groups":[{topic,name,alive,evicted,lag,lag_per_second,records_per_second,holds_back}]}
+  "groups":[{topic,name,alive,evicted,lag,lag_bytes,lost,"readers":[process],lag_per_second,
+             records_per_second,holds_back}],
+  "services":[{name,servers (live),outstanding,calls,failed,calls_per_second,failed_per_second,
+               p50_ns,p99_ns (of the slowest method)}]}
 
 Exit codes: 0 also when it is ended by q or a signal; the others as in arus --help.)";
 

@@ -1,5 +1,7 @@
 #include "cmd_top_view.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -79,11 +81,17 @@ std::string trend(double per_second_now) {
   if (std::abs(per_second_now) < 0.05) return "=";
   return (per_second_now > 0 ? "+" : "-") + per_second(std::abs(per_second_now));
 }
+std::string latency(std::chrono::nanoseconds ns) {
+  if (ns.count() == 0) return "-";
+  std::string text = human_duration(ns);
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  return text;
+}
 std::string kept(const std::optional<std::int64_t>& ns) { return ns ? short_age(*ns) : "-"; }
 
 std::string state_of(const GroupSample& group) {
-  if (group.info.evicted) return "evicted";
   if (group.holds_back) return group.info.alive ? "HOLDS BACK" : "HOLDS, DEAD";
+  if (group.info.evicted) return "evicted";
   return group.info.alive ? "live" : "no reader";
 }
 
@@ -240,9 +248,10 @@ Line TopView::status() const {
   for (const auto& topic : sample_.topics) {
     for (const auto& group : topic.groups) {
       if (!group.holds_back) continue;
-      return {fmt::format("! group {} holds back the producers of {} ({})", group.info.name, topic.name,
-                          group.info.alive ? "its reader lives and is slow or stopped: see arus doctor" : "it has no live reader"),
-              Style::alarm};
+      return {
+          fmt::format("! group {} holds back the producers of {}; {}", group.info.name, topic.name,
+                      group.readers.empty() ? "it has no live reader" : fmt::format("{} reads", fmt::join(group.readers, ", "))),
+          Style::alarm};
     }
   }
   for (const auto& topic : sample_.topics) {
@@ -327,25 +336,47 @@ std::vector<Line> TopView::overview(std::size_t columns, std::size_t rows) {
                                                : Style::faint});
   }
 
-  // The tables share the rows: each gets what it needs if there is enough, else the topics at least half.
-  const std::size_t heads = group_table.empty() ? 1 : 3;
+  const Grid service_grid({{"SERVICE", 0, Align::left},
+                           {"SERVERS", 7, Align::right},
+                           {"OPEN", 6, Align::right},
+                           {"CALLS/S", 8, Align::right},
+                           {"FAILED/S", 8, Align::right},
+                           {"P50", 7, Align::right},
+                           {"P99", 7, Align::right}},
+                          columns);
+  std::vector<Line> service_table;
+  for (const auto& service : sample_.services) {
+    if (!shown(service.info.name)) continue;
+    service_table.push_back({service_grid.row({service.info.name, std::to_string(service.live), count(service.outstanding),
+                                               per_second(service.calls_per_second), per_second(service.failed_per_second),
+                                               latency(service.p50), latency(service.p99)}),
+                             service.live == 0 ? Style::faint : Style::normal});
+  }
+
+  // The tables share the rows: the topics get what the others leave, and at least half of it.
+  const std::size_t heads = 1 + (group_table.empty() ? 0u : 2u) + (service_table.empty() ? 0u : 2u);
   const std::size_t room = rows > heads ? rows - heads : 1;
-  const std::size_t for_groups = std::min(group_table.size(), std::max(room - std::min(room, table.size()), room / 2));
-  page_rows_ = std::max<std::size_t>(room - for_groups, 1);
+  const std::size_t for_others = std::max(room - std::min(room, table.size()), room / 2);
+  const std::size_t for_services =
+      std::min(service_table.size(), std::max(for_others / 2, for_others - std::min(for_others, group_table.size())));
+  const std::size_t for_groups = std::min(group_table.size(), for_others - for_services);
+  page_rows_ = std::max<std::size_t>(room - for_groups - for_services, 1);
   first_ = std::min(first_, selected_row);
   if (selected_row >= first_ + page_rows_) first_ = selected_row + 1 - page_rows_;
   if (table.size() <= page_rows_) first_ = 0;
 
   std::vector<Line> lines{grid.header()};
   for (std::size_t i = first_; i < table.size() && i < first_ + page_rows_; ++i) lines.push_back(table[i]);
-  if (!group_table.empty()) {
+  const auto add = [&lines](const Grid& titles_of, std::vector<Line>& from, std::size_t most, std::string_view what) {
+    if (from.empty()) return;
     lines.push_back({});
-    lines.push_back(group_grid.header());
-    for (std::size_t i = 0; i < for_groups; ++i) lines.push_back(group_table[i]);
-    if (for_groups < group_table.size() && for_groups > 0) {
-      lines.back() = {fmt::format("and {} more groups", group_table.size() - for_groups + 1), Style::faint};
-    }
-  }
+    lines.push_back(titles_of.header());
+    if (most < from.size() && most > 0)
+      from[most - 1] = {fmt::format("and {} more {}", from.size() - most + 1, what), Style::faint};
+    lines.insert(lines.end(), from.begin(), from.begin() + static_cast<std::ptrdiff_t>(most));
+  };
+  add(group_grid, group_table, for_groups, "groups");
+  add(service_grid, service_table, for_services, "services");
   return lines;
 }
 
@@ -389,16 +420,19 @@ std::vector<Line> TopView::topic_page(std::size_t columns, std::size_t rows) {
     lines.push_back({});
     const Grid group_grid({{"GROUP", 0, Align::left},
                            {"PARTITION", 9, Align::right},
-                           {"COMMITTED", 12, Align::right},
-                           {"LAG", 8, Align::right},
-                           {"STATE", 11, Align::left}},
+                           {"COMMITTED", 10, Align::right},
+                           {"LAG", 7, Align::right},
+                           {"BYTES", 8, Align::right},
+                           {"LOST", 6, Align::right},
+                           {"READER", 0, Align::left}},
                           columns);
     lines.push_back(group_grid.header());
     for (const auto& group : topic.groups) {
-      for (std::size_t i = 0; i < group.info.committed.size(); ++i) {
-        lines.push_back({group_grid.row({group.info.name, std::to_string(i), std::to_string(group.info.committed[i]),
-                                         i < group.info.lag.size() ? count(group.info.lag[i]) : "-", state_of(group)}),
-                         std::find(group.where.begin(), group.where.end(), i) != group.where.end() ? Style::alarm : Style::normal});
+      for (const auto& partition : group.info.partitions) {
+        lines.push_back({group_grid.row({group.info.name, std::to_string(partition.partition), std::to_string(partition.committed),
+                                         count(partition.lag), human_count(static_cast<double>(partition.lag_bytes)) + "B",
+                                         count(partition.lost), partition.process.empty() ? "-" : partition.process}),
+                         partition.holds_back ? Style::alarm : Style::normal});
       }
     }
   }
@@ -423,7 +457,8 @@ std::vector<Line> TopView::help_page() const {
        {"  FILL     of the fullest partition's ring; full is normal, old records make room",
         "  KEPT     age of the oldest record that is still there", "  P/C      live producers / live consumers",
         "  LAG      records behind, of the group that is furthest behind", "  HELD BY  groups for which producers wait",
-        "  TREND/S  how the lag changes; + falls behind, - catches up"}) {
+        "  TREND/S  how the lag changes; + falls behind, - catches up",
+        "  OPEN     calls of a service that are not answered yet; P50 and P99 of its slowest method"}) {
     lines.push_back({text});
   }
   return lines;

@@ -23,6 +23,8 @@ enum class ExitCode : int {
   partly = 8,       // the work is done, but some input was refused (reported line by line)
   deleted = 9,      // the topic or the bus was deleted meanwhile
   timed_out = 10,   // waited as long as it was told to
+  warned = 11,      // doctor: data flows, and soon may not
+  unsound = 12,     // doctor: data does not flow
   signalled = 128,  // plus the signal's number: interrupted before the work was done
 };
 

@@ -22,15 +22,6 @@ std::uint64_t total(const std::vector<std::uint64_t>& numbers) {
   return sum;
 }
 
-// Whether producers of a partition wait for a group, or soon will: it is what keeps the oldest record, and the ring is full.
-bool holds_back(const GroupInfo& group, const PartitionInfo& partition, std::uint64_t ring_bytes) {
-  const std::size_t i = partition.partition;
-  if (group.evicted || i >= group.committed.size() || group.lag[i] == 0 || partition.end_offset <= partition.start_offset)
-    return false;
-  const double behind = static_cast<double>(group.lag[i]) / static_cast<double>(partition.end_offset - partition.start_offset);
-  return std::min(behind, 1.0) * static_cast<double>(partition.bytes_used) >= 0.95 * static_cast<double>(ring_bytes);
-}
-
 }  // namespace
 
 std::string TopicSample::held_by() const {
@@ -56,7 +47,7 @@ BusSample Sampler::look() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
   const double seconds = looked_at_ == 0 ? 0 : static_cast<double>(now - looked_at_) / 1e9;
   looked_at_ = now;
-  BusSample sample{.bus = bus_.directory(), .time = wall_clock_now(), .seconds = seconds, .topics = {}};
+  BusSample sample{.bus = bus_.directory(), .time = wall_clock_now(), .seconds = seconds, .topics = {}, .services = {}};
   const std::vector<std::string> names = only_.empty() ? must(bus_.topics()) : only_;
   std::erase_if(tracked_, [&](const auto& entry) { return std::find(names.begin(), names.end(), entry.first) == names.end(); });
   for (const auto& name : names) {
@@ -79,7 +70,41 @@ BusSample Sampler::look() {
       break;
     }
   }
+  if (only_.empty()) sample.services = look_at_services(seconds);
   return sample;
+}
+
+std::vector<ServiceSample> Sampler::look_at_services(double seconds) {
+  std::vector<ServiceSample> samples;
+  const auto names = bus_.services();
+  if (!names) return samples;
+  for (const auto& name : *names) {
+    auto info = bus_.service(name);
+    if (!info) continue;  // gone meanwhile
+    ServiceSample found{.info = *std::move(info)};
+    for (const auto& server : found.info.servers) {
+      found.live += server.alive ? 1 : 0;
+      found.outstanding += server.alive ? server.outstanding : 0;
+      for (const auto& method : server.methods) {
+        for (std::size_t code = 0; code < method.ended.size(); ++code) {
+          found.calls += method.ended[code];
+          if (code != 0) found.failed += method.ended[code];
+        }
+        if (!server.alive) continue;
+        found.p50 = std::max(found.p50, method.p50);
+        found.p99 = std::max(found.p99, method.p99);
+      }
+    }
+    const auto before =
+        std::find_if(services_before_.begin(), services_before_.end(), [&](const auto& other) { return other.info.name == name; });
+    if (before != services_before_.end()) {
+      found.calls_per_second = rate(found.calls, before->calls, seconds);
+      found.failed_per_second = rate(found.failed, before->failed, seconds);
+    }
+    samples.push_back(std::move(found));
+  }
+  services_before_ = samples;
+  return samples;
 }
 
 TopicSample Sampler::look_at(const std::string& name, Tracked& tracked, double seconds) {
@@ -123,7 +148,7 @@ TopicSample Sampler::look_at(const std::string& name, Tracked& tracked, double s
     sample.partitions.push_back(found);
   }
   for (const GroupInfo& group : sample.info.groups) {
-    GroupSample found{.info = group, .lag = total(group.lag), .where = {}};
+    GroupSample found{.info = group, .lag = total(group.lag), .where = {}, .readers = {}};
     if (before != nullptr) {
       const auto then = std::find_if(before->groups.begin(), before->groups.end(),
                                      [&](const GroupSample& other) { return other.info.name == group.name; });
@@ -132,8 +157,11 @@ TopicSample Sampler::look_at(const std::string& name, Tracked& tracked, double s
         found.records_per_second = rate(total(group.committed), total(then->info.committed), seconds);
       }
     }
-    for (const PartitionInfo& partition : sample.info.partitions) {
-      if (holds_back(group, partition, sample.info.config.partition_bytes)) found.where.push_back(partition.partition);
+    for (const GroupPartition& partition : group.partitions) {
+      found.lag_bytes += partition.lag_bytes;
+      found.lost += partition.lost;
+      if (partition.holds_back) found.where.push_back(partition.partition);
+      if (!partition.process.empty()) found.readers.insert(partition.process);
     }
     found.holds_back = !found.where.empty();
     sample.groups.push_back(std::move(found));
@@ -171,12 +199,27 @@ Json to_json(const BusSample& sample) {
                         {"alive", group.info.alive},
                         {"evicted", group.info.evicted},
                         {"lag", group.lag},
+                        {"lag_bytes", group.lag_bytes},
+                        {"lost", group.lost},
+                        {"readers", group.readers},
                         {"lag_per_second", group.lag_per_second},
                         {"records_per_second", group.records_per_second},
                         {"holds_back", group.holds_back}});
     }
   }
   json["groups"] = std::move(groups);
+  json["services"] = Json::array();
+  for (const auto& service : sample.services) {
+    json["services"].push_back({{"name", service.info.name},
+                                {"servers", service.live},
+                                {"outstanding", service.outstanding},
+                                {"calls", service.calls},
+                                {"failed", service.failed},
+                                {"calls_per_second", service.calls_per_second},
+                                {"failed_per_second", service.failed_per_second},
+                                {"p50_ns", service.p50.count()},
+                                {"p99_ns", service.p99.count()}});
+  }
   return json;
 }
 

@@ -4,10 +4,12 @@
 // some system calls per topic and no page faults.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,10 +33,13 @@ struct PartitionSample {
 struct GroupSample {
   GroupInfo info;
   std::uint64_t lag = 0;             // records, of all partitions
+  std::uint64_t lag_bytes = 0;       // of the rings
+  std::uint64_t lost = 0;            // records, ever
   double lag_per_second = 0;         // above 0: it falls behind
   double records_per_second = 0;     // how fast it commits
-  bool holds_back = false;           // producers wait for it, or are about to
+  bool holds_back = false;           // producers have found it in their way
   std::vector<std::uint32_t> where;  // the partitions in which it does
+  std::set<std::string> readers;     // "pid 4711 (collector)"
 };
 
 struct TopicSample {
@@ -55,11 +60,24 @@ struct TopicSample {
   [[nodiscard]] std::string held_by() const;  // names of the groups that hold producers back; empty: none
 };
 
+struct ServiceSample {
+  rpc::ServiceInfo info;
+  std::uint64_t live = 0;         // servers
+  std::uint64_t outstanding = 0;  // calls, of live servers
+  std::uint64_t calls = 0;        // ended, of the servers that are known
+  std::uint64_t failed = 0;       // of them, with another code than ok
+  double calls_per_second = 0;
+  double failed_per_second = 0;
+  std::chrono::nanoseconds p50{0};  // of the slowest method of a live server
+  std::chrono::nanoseconds p99{0};
+};
+
 struct BusSample {
   std::string bus;
   Timestamp time = 0;
   double seconds = 0;  // since the look before; 0: this is the first, and all rates are 0
   std::vector<TopicSample> topics;
+  std::vector<ServiceSample> services;
 };
 
 class Sampler {
@@ -76,14 +94,16 @@ class Sampler {
  private:
   struct Tracked;
   TopicSample look_at(const std::string& name, Tracked& tracked, double seconds);
+  std::vector<ServiceSample> look_at_services(double seconds);
 
   Bus bus_;
   std::vector<std::string> only_;
   std::map<std::string, std::unique_ptr<Tracked>, std::less<>> tracked_;
+  std::vector<ServiceSample> services_before_;
   std::int64_t looked_at_ = 0;  // steady clock, ns
 };
 
-// {"name",...}: the numbers of a sample, as documented in `arus top --help`.
+// The numbers of a sample, as documented in `arus top --help`.
 Json to_json(const BusSample& sample);
 
 }  // namespace arus::tool

@@ -8,7 +8,8 @@ from harness import ARUS, CliTest, main
 COMMANDS = [["topic"], ["topic", "create"], ["topic", "list"], ["topic", "describe"], ["topic", "delete"], ["produce"], ["consume"],
             ["ingest"], ["ingest", "host"], ["ingest", "stdin"], ["ingest", "file"], ["ingest", "tty"],
             ["ingest", "udp"], ["ingest", "iio"], ["ingest", "mqtt"], ["export"], ["export", "prometheus"],
-            ["bench"], ["bench", "throughput"], ["bench", "latency"], ["bus"], ["bus", "create"]]
+            ["bench"], ["bench", "throughput"], ["bench", "latency"], ["bus"],
+            ["bus", "create"], ["top"], ["stat"], ["hz"], ["tail"], ["doctor"], ["plan"]]
 
 
 class Help(CliTest):
@@ -19,7 +20,7 @@ class Help(CliTest):
         text = self.arus("--help").out
         for command in ("topic", "produce", "consume", "ingest", "bench"):
             self.assertIn(f"\n  {command} ", text)
-        for number in range(11):
+        for number in range(13):
             self.assertRegex(text, rf"\b{number}  \w")
         # Without anything it says the same; that is a wrong usage all the same.
         shown = subprocess.run([ARUS], capture_output=True, env=self.environment(), check=False)
@@ -37,7 +38,7 @@ class Help(CliTest):
 
     def test_commands_with_results_give_examples_and_the_shape_of_their_json(self):
         for command in (["topic", "create"], ["topic", "describe"], ["topic", "delete"], ["produce"], ["consume"], ["ingest", "host"],
-                        ["bus", "create"]):
+                        ["bus", "create"], ["top"], ["stat"], ["hz"], ["tail"], ["doctor"], ["plan"]):
             text = self.arus(*command, "--help").out
             self.assertRegex(text, r"\nExamples?:\n  arus |\nExamples?:\n  echo ", command)
             self.assertIn("JSON", text, command)

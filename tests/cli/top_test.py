@@ -11,7 +11,7 @@ from screen import Screen
 
 TOPIC = ["name", "partitions", "records", "records_per_second", "bytes_per_second", "bytes_used", "bytes_reserved", "fill",
          "retained_seconds", "producers", "readers", "held_by"]
-GROUP = ["topic", "name", "alive", "evicted", "lag", "lag_per_second", "records_per_second", "holds_back"]
+GROUP = ["topic", "name", "alive", "evicted", "lag", "lag_bytes", "lost", "readers", "lag_per_second", "records_per_second", "holds_back"]
 
 
 class TopTest(CliTest):
@@ -45,7 +45,7 @@ alerts                                  weather                                 
 
     def test_json(self):
         found = self.arus("top", "--once", "--json", "--interval", "100ms").json
-        self.assertEqual(list(found), ["bus", "time", "seconds", "topics", "groups"])
+        self.assertEqual(list(found), ["bus", "time", "seconds", "topics", "groups", "services"])
         self.assertEqual([list(topic) for topic in found["topics"]], [TOPIC, TOPIC])
         frames, weather = found["topics"]
         self.assertEqual((frames["name"], frames["records"], frames["retained_seconds"]), ("frames", 0, None))
