@@ -10,4 +10,5 @@
 #include "arus/request_reply.h"
 #include "arus/result.h"
 #include "arus/rpc.h"
+#include "arus/share.h"
 #include "arus/topic.h"

@@ -11,6 +11,7 @@
 #include "arus/group.h"
 #include "arus/result.h"
 #include "arus/rpc.h"
+#include "arus/share.h"
 #include "arus/topic.h"
 
 namespace arus {
@@ -42,6 +43,15 @@ class Bus {
   Result<void> remove(std::string_view topic);
 
   Result<Consumer> consumer(const ConsumerConfig& config = {});
+
+  // A member of a share group (work queues); see share.h. Errors: `invalid_argument` (the message names the setting), `not_found` (the
+  // dead-letter topic), `permission_denied`.
+  Result<ShareConsumer> share_consumer(const ShareConfig& config);
+  // Share groups in order of name; what one is and does; the end of one without live members (else `in_use`), with all it knows.
+  [[nodiscard]] Result<std::vector<std::string>> share_groups() const;
+  [[nodiscard]] Result<ShareInfo> share_group(std::string_view name) const;
+  Result<void> remove_share_group(std::string_view name);
+
   // Consumer groups by name, in order. A group is there from its first consumer on.
   [[nodiscard]] Result<std::vector<std::string>> groups() const;
   Result<Group> group(std::string_view name);

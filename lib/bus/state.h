@@ -43,6 +43,7 @@ class TopicState {
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const TopicConfig& config() const noexcept { return identity_.config; }
+  [[nodiscard]] const log::Id& id() const noexcept { return identity_.id; }
   [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
   [[nodiscard]] BusState& bus() const noexcept { return *bus_; }
   [[nodiscard]] log::BusDirectory& bus_directory() const noexcept { return bus_->directory(); }
