@@ -86,21 +86,19 @@ Topic open_topic(Bus& bus, std::string_view name) {
   throw_unknown_topic(bus, name, topic.error());
 }
 
+std::string remedy_for(std::string_view name, const Result<std::vector<std::string>>& names, std::string_view none) {
+  if (!names) return {};
+  if (names->empty()) return std::string(none);
+  if (const std::string meant = nearest(name, *names); !meant.empty()) return fmt::format("did you mean '{}'?", meant);
+  const std::size_t shown = std::min<std::size_t>(names->size(), 5);
+  return fmt::format("there {} {}{}", names->size() == 1 ? "is" : "are", fmt::join(std::span(*names).first(shown), ", "),
+                     shown < names->size() ? fmt::format(" and {} more", names->size() - shown) : "");
+}
+
 void throw_unknown_topic(const Bus& bus, std::string_view name, const Error& error) {
   if (error.code() != Errc::not_found) throw Failure(error);
-  std::string remedy;
-  if (const auto names = bus.topics()) {
-    if (const std::string meant = nearest(name, *names); !meant.empty()) {
-      remedy = fmt::format("did you mean '{}'?", meant);
-    } else if (names->empty()) {
-      remedy = fmt::format("the bus has no topics yet; create it: arus topic create {}", name);
-    } else {
-      const std::size_t shown = std::min<std::size_t>(names->size(), 5);
-      remedy = fmt::format("there {} {}{}", names->size() == 1 ? "is" : "are", fmt::join(std::span(*names).first(shown), ", "),
-                           shown < names->size() ? fmt::format(" and {} more", names->size() - shown) : "");
-    }
-  }
-  throw Failure(error, fmt::format("no topic '{}' on the bus {}; {}", name, bus.directory(), remedy));
+  const std::string none = fmt::format("the bus has no topics yet; create it: arus topic create {}", name);
+  throw Failure(error, fmt::format("no topic '{}' on the bus {}; {}", name, bus.directory(), remedy_for(name, bus.topics(), none)));
 }
 
 ExitCode unless_stopped(ExitCode code) noexcept {

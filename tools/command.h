@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "arus/bus.h"
 #include "errors.h"
@@ -40,6 +41,7 @@ void add_hz_command(CLI::App& app, Command& command);
 void add_tail_command(CLI::App& app, Command& command);
 void add_doctor_command(CLI::App& app, Command& command);
 void add_plan_command(CLI::App& app, Command& command);
+void add_rpc_command(CLI::App& app, Command& command);
 
 // Help without what goes without saying: which options exclude each other is said by the error.
 class HelpFormatter : public CLI::Formatter {
@@ -63,6 +65,8 @@ Bus open_or_create_bus(const Command& command);
 
 // An unknown topic is reported with the name that was probably meant, or with what there is.
 Topic open_topic(Bus& bus, std::string_view name);
+// What to do about a name that is not among `names`: "did you mean 'weather'?", or what there is; `none` if there is nothing.
+std::string remedy_for(std::string_view name, const Result<std::vector<std::string>>& names, std::string_view none);
 [[noreturn]] void throw_unknown_topic(const Bus& bus, std::string_view name, const Error& error);
 
 // 128 + the signal when it was stopped before its work was done, else `code`.

@@ -25,6 +25,7 @@ enum class ExitCode : int {
   timed_out = 10,   // waited as long as it was told to
   warned = 11,      // doctor: data flows, and soon may not
   unsound = 12,     // doctor: data does not flow
+  status = 20,      // plus gRPC's number of a status: a call that ended with it
   signalled = 128,  // plus the signal's number: interrupted before the work was done
 };
 

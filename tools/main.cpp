@@ -35,6 +35,7 @@ Exit codes:
   8  done, but some of the input was refused
   9  deleted meanwhile                   10  timed out
   11  doctor: warnings                   12  doctor: errors that have no code of their own
+  20 + N  rpc call: the call ended with gRPC's status N; see arus rpc call --help
   128 + N  ended by signal N before the work was done)";
 
 std::string command_line_of(const CLI::App& app) {
@@ -82,6 +83,7 @@ int run(int argc, char** argv) {
   add_tail_command(app, command);
   add_doctor_command(app, command);
   add_plan_command(app, command);
+  add_rpc_command(app, command);
 
   if (argc == 1) {
     emit("{}", app.help());
