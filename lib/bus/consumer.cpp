@@ -310,6 +310,15 @@ Result<void> ConsumerState::settle() {
   return result;
 }
 
+// What a poll does for those who commit themselves: only look.
+Result<void> ConsumerState::settle_if_automatic() {
+  if (config_.auto_commit) return settle();
+  Result<void> result{};
+  for (PartitionReader& reader : readers_)
+    if (auto noticed = reader.notice_eviction(); !noticed) result = noticed;
+  return result;
+}
+
 Result<void> ConsumerState::commit() {
   if (auto good = usable(); !good) return good;
   return settle();
@@ -371,9 +380,8 @@ Result<Batch> ConsumerState::poll(nanoseconds timeout) {
     return pass(good);
   buffer_.clear();
   in_place_.clear();
-  if (config_.auto_commit)
-    if (auto settled = settle(); !settled) [[unlikely]]
-      return pass(settled);
+  if (auto settled = settle_if_automatic(); !settled) [[unlikely]]
+    return pass(settled);
   if (may_take_something()) [[unlikely]]
     if (auto moved = rebalance(); !moved) return pass(moved);
   if (++looks_ % kLooksPerClock == 0) [[unlikely]]
@@ -406,8 +414,7 @@ Result<bool> ConsumerState::wait(nanoseconds timeout) {
     if (round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
     if (woken_.exchange(false, std::memory_order_acq_rel)) return false;
     // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
-    if (config_.auto_commit)
-      if (auto settled = settle(); !settled) return pass(settled);
+    if (auto settled = settle_if_automatic(); !settled) return pass(settled);
     const std::int64_t now = platform::boot_time();
     if (auto good = look_after_all(now); !good) return pass(good);
     if (deadline.passed()) return arm_descriptor();

@@ -38,7 +38,10 @@ Result<void> ConsumerState::join_group() {
     if (!member) return pass(member);
     membership_ = std::move(*member);
   }
-  if (auto told = membership_->subscribe(shared_topics()); !told) return told;
+  if (auto told = membership_->subscribe(shared_topics()); !told) {
+    if (told.error().code() == Errc::fenced) return leave_fenced(told.error());
+    return told;
+  }
   return rebalance();
 }
 
@@ -48,8 +51,8 @@ Result<void> ConsumerState::rebalance() {
       if (read.error().code() == Errc::fenced) return leave_fenced(read.error());
       return read;
     }
-  followed_ = membership_->state().generation;
   if (auto given = give_what_is_not_ours(); !given) return given;
+  followed_ = membership_->state().generation;
   auto taken = take_what_is_ours();
   if (descriptors_ && membership_->watch_descriptor() >= 0)
     if (auto added = descriptors_->add(membership_->watch_descriptor()); !added) return added;

@@ -82,6 +82,7 @@ class ConsumerState {
   [[nodiscard]] bool may_take_something() const noexcept;
 
   Result<void> settle();
+  Result<void> settle_if_automatic();
   Result<bool> collect();
   Result<bool> wait(std::chrono::nanoseconds timeout);
   Result<bool> arm_descriptor();

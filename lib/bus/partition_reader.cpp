@@ -59,7 +59,7 @@ Result<void> PartitionReader::begin_at(const group::Resumption& resumption) {
     began_group_ = true;
     if (auto begun = begin(how_.start); !begun) return begun;
     group::begin_committed(*cursor_, next_offset());
-    group::set_limit(*cursor_, how_.policy);
+    group::set_limit(*cursor_, how_.policy, ahead_);
     return {};
   }
   expected_ = deliver_from_ = resumption.committed;
@@ -92,7 +92,10 @@ Result<void> PartitionReader::begin(Start start) {
   if (!place) return pass(place);
   expected_ = deliver_from_ = place->offset;
   expect_ = Expect::anything;
-  if (!holds()) {
+  ahead_ = 0;
+  if (holds()) {
+    ahead_ = place->position - std::min(place->position, position_);
+  } else {
     position_ = place->position;
     if (place->certain) expect_ = Expect::exactly;
   }
@@ -120,6 +123,7 @@ Result<void> PartitionReader::seek(Start to) {
   // A successor looks for the committed offset from the cursor on: the cursor is never ahead of it.
   if (position_ < settled_) cursor_->position.store(settled_ = position_, memory_order_release);
   group::begin_committed(*cursor_, next_offset());
+  group::set_limit(*cursor_, how_.policy, ahead_);
   return {};
 }
 
@@ -283,9 +287,16 @@ void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noex
 }
 
 Result<void> PartitionReader::settle() {
-  if (!in_group() || position_ == settled_) return {};
+  if (!in_group()) return {};
+  const std::uint64_t state = cursor_->state.load(memory_order_acquire);
+  if (state == cursor_state_ && position_ == settled_) return {};
   handed_.clear();
   return settle_at(next_offset(), position_);
+}
+
+Result<void> PartitionReader::notice_eviction() {
+  if (!in_group() || cursor_->state.load(memory_order_acquire) == cursor_state_) return {};
+  return settle_at(cursor_->committed.load(memory_order_relaxed), settled_);
 }
 
 Result<void> PartitionReader::settle_at(std::uint64_t offset, std::uint64_t position) {
@@ -294,6 +305,10 @@ Result<void> PartitionReader::settle_at(std::uint64_t offset, std::uint64_t posi
     return begin_again(offset, position, ring::cursor_status(state));
   publish(offset, position);
   was_evicted_ = false;
+  if (ahead_ != 0) [[unlikely]] {
+    ahead_ = 0;
+    group::set_limit(*cursor_, how_.policy, 0);
+  }
   return {};
 }
 

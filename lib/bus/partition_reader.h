@@ -49,6 +49,8 @@ class PartitionReader {
   // Groups: everything taken so far is settled; a successor starts behind it. `evicted` if the cursor no longer holds producers back; then the
   // reader has joined again where it can, and the gap, if there is one, comes with the next take().
   Result<void> settle();
+  // That alone, of one whose caller commits.
+  Result<void> notice_eviction();
   // The same, of what stands before `offset`, which must have been taken.
   Result<void> settle_before(std::uint64_t offset);
   // Lets the partition go, to the process `next`, without settling anything.
@@ -128,6 +130,7 @@ class PartitionReader {
   std::uint64_t cursor_state_ = 0;
   std::uint64_t settled_ = 0;     // position published
   bool began_group_ = false;      // the group was new here
+  std::uint64_t ahead_ = 0;       // cells from the cursor to where the reader begins, until it has come there
   bool was_evicted_ = false;      // and nothing has been settled since
   std::vector<Handed> handed_;    // where batches that are not settled ended; only where the caller commits
   std::optional<Gap> announced_;  // for the next take()

@@ -25,9 +25,10 @@ bool is_apart(std::uint64_t rejoined, std::uint64_t position) noexcept {
   return rejoined != 0 && (at == kSomewhere || at == position);
 }
 
-std::uint64_t limit_word(const Policy& policy) noexcept {
+std::uint64_t limit_word(const Policy& policy, std::uint64_t ahead = 0) noexcept {
   if (policy.records_behind != 0) return policy.records_behind << 1 | 1;
-  return (policy.bytes_behind + ring::kCell - 1) >> ring::kCellShift << 1;
+  if (policy.bytes_behind == 0) return 0;
+  return (((policy.bytes_behind + ring::kCell - 1) >> ring::kCellShift) + ahead) << 1;
 }
 
 std::uint64_t promise(std::uint64_t next) noexcept { return next == platform::kNoIncarnation ? next : next | ring::kReserved; }
@@ -102,7 +103,9 @@ void renounce(Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noe
   cursor.owner.compare_exchange_strong(promised, promise(next), memory_order_acq_rel);
 }
 
-void set_limit(Cursor& cursor, const Policy& policy) noexcept { cursor.limit.store(limit_word(policy), memory_order_release); }
+void set_limit(Cursor& cursor, const Policy& policy, std::uint64_t ahead) noexcept {
+  cursor.limit.store(limit_word(policy, ahead), memory_order_release);
+}
 
 void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
   cursor.committed.store(offset, memory_order_release);

@@ -47,8 +47,9 @@ void renounce(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t nex
 
 // The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
 void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
-// Of a group that is new: only now that its beginning stands can it be too far behind.
-void set_limit(ring::Cursor& cursor, const Policy& policy) noexcept;
+// Only when the beginning stands can a group be too far behind it. `ahead`: how many cells the beginning is ahead of the cursor, which
+// goes there over settled records only.
+void set_limit(ring::Cursor& cursor, const Policy& policy, std::uint64_t ahead) noexcept;
 // Takes that back: the subscription failed in another partition.
 void forget_beginning(ring::Cursor& cursor) noexcept;
 // As if the group had never been there. For one that has no owner, or a dead one.

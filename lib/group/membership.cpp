@@ -59,23 +59,25 @@ bool reap(GroupState& state, const GroupFile& file, const log::BusDirectory& bus
   return changed;
 }
 
-Result<void> reassign(GroupState& state, const log::BusDirectory& bus) {
+void reassign(GroupState& state, const log::BusDirectory& bus) {
   std::set<std::string> wanted;
   for (const Member& member : state.members) wanted.insert(member.topics.begin(), member.topics.end());
   std::vector<Target> targets;
   for (const std::string& topic : wanted) {
     const auto identity = log::read_identity(log::identity_path(bus.topic_path(topic)));
-    if (!identity && identity.error().code() == Errc::not_found) continue;  // deleted
-    if (!identity) return pass(identity);
+    const Target* before = state.target(topic);
+    if (!identity) {
+      // Deleted; or broken, or not for this process to read, and then what was decided about it stands: the others go on.
+      if (identity.error().code() != Errc::not_found && before != nullptr) targets.push_back(*before);
+      continue;
+    }
     Target target{.topic = topic, .topic_id = identity->id, .members = {}};
-    if (const Target* before = state.target(topic); before != nullptr && before->topic_id == identity->id)
-      target.members = before->members;
+    if (before != nullptr && before->topic_id == identity->id) target.members = before->members;
     target.members.resize(identity->config.partitions);
     targets.push_back(std::move(target));
   }
   state.targets = std::move(targets);
   assign(state);
-  return {};
 }
 
 bool has_live_members(const GroupState& state, const platform::Leases& leases) {
@@ -161,7 +163,7 @@ Result<void> Membership::subscribe(std::vector<std::string> topics) {
     reap(state, *file_, bus_);
     for (Member& member : state.members)
       if (member.id == id_) member.topics = topics;
-    if (auto shared = reassign(state, bus_); !shared) return pass(shared);
+    reassign(state, bus_);
     return true;
   });
   if (!changed) return changed;
@@ -177,12 +179,12 @@ void Membership::leave() noexcept try {
       return !is_static;
     });
     reap(state, *file_, bus_);
-    if (auto shared = reassign(state, bus_); !shared) return pass(shared);
+    reassign(state, bus_);
     state_ = state;
     return true;
   });
   if (left) return;
-  if (left.error().code() == Errc::timed_out) file_->note_departure(id_);
+  if (left.error().code() != Errc::not_found) file_->note_departure(id_);
   std::erase_if(state_.members, [&](const Member& member) { return member.id == id_; });  // nothing is meant for it any more
 } catch (...) {  // out of memory: it leaves when its process does
 }
@@ -200,7 +202,10 @@ Result<void> Membership::refresh() {
   // A change is written first and told of then; if one came in between, what was read is newer still, and is read once more.
   seen_ = generation;
   state_ = std::move(*state);
-  if (!watch_ && has_company()) watch_ = platform::DeathWatch::open(*bus_.leases());
+  if (!watch_ && has_company()) {
+    watch_ = platform::DeathWatch::open(*bus_.leases());
+    ask_at_ = 0;  // who died before tells nobody any more
+  }
   if (state_.member(id_) == nullptr)
     return fail(Errc::fenced, "this consumer is no longer a member of group '{}'; subscribe again", config_.group);
   return {};
@@ -233,12 +238,13 @@ Result<void> Membership::look_after(std::int64_t now) {
       [&](GroupState& state) -> Result<bool> {
         if (!reap(state, *file_, bus_)) return false;  // somebody else was faster
         ARUS_KILL_POINT("H-reaped");
-        if (auto shared = reassign(state, bus_); !shared) return pass(shared);
+        reassign(state, bus_);
         return true;
       },
       0);
   // Whoever holds the lock is at it, or is stopped: what is ours already is read on.
   if (!changed && changed.error().code() == Errc::timed_out) return {};
+  if (!changed && changed.error().code() == Errc::not_found) return refresh();  // deleted: that says so
   return changed;
 }
 

@@ -79,7 +79,7 @@ class Membership {
 // Takes out the dead, and those that were away for too long. True if anything changed.
 bool reap(GroupState& state, const GroupFile& file, const log::BusDirectory& bus);
 // Shares out anew what the members want, of the topics that there are.
-Result<void> reassign(GroupState& state, const log::BusDirectory& bus);
+void reassign(GroupState& state, const log::BusDirectory& bus);
 // Members that are there, or may come back.
 [[nodiscard]] bool has_live_members(const GroupState& state, const platform::Leases& leases);
 // Removes the group's cursors and committed offsets from all topics.

@@ -97,7 +97,7 @@ TEST_F(GroupCursor, BeginsAndGoesOn) {
   EXPECT_EQ(cursor_.grace, 6u);
   EXPECT_EQ(cursor_.stall, 5u);
   group::begin_committed(cursor_, 4);
-  group::set_limit(cursor_, policy);
+  group::set_limit(cursor_, policy, 0);
   EXPECT_EQ(cursor_.limit, 4u << 1) << "200 bytes are four cells";
   EXPECT_EQ(cursor_.rejoined, 0u);
   cursor_.committed = 5;
@@ -117,7 +117,7 @@ TEST_F(GroupCursor, ALimitInRecordsIsMarkedAsOne) {
   resume({.records_behind = 7});
   EXPECT_EQ(cursor_.limit, 0u);
   group::begin_committed(cursor_, 0);
-  group::set_limit(cursor_, {.records_behind = 7});
+  group::set_limit(cursor_, {.records_behind = 7}, 10);
   EXPECT_EQ(cursor_.limit, 7u << 1 | 1);
 }
 
@@ -129,7 +129,7 @@ TEST_F(GroupCursor, ANewGroupIsNotBehindBeforeItHasBegun) {
   EXPECT_NE(ring::make_room(raw_.ring, at(11), raw_.alive(), refusal), 0u);
   EXPECT_EQ(cursor_.state, first.state) << "it is to begin at the end, and ten records are there";
   group::begin_committed(cursor_, 10);
-  group::set_limit(cursor_, {.records_behind = 3});
+  group::set_limit(cursor_, {.records_behind = 3}, 0);
   EXPECT_NE(ring::make_room(raw_.ring, at(11), raw_.alive(), refusal), 0u);
   EXPECT_EQ(cursor_.state, first.state);
 }
