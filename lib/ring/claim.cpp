@@ -17,14 +17,17 @@ namespace {
 
 constexpr std::int64_t kRegistrationPatience = 2'000'000'000;  // ns
 
-// A slot may be given away when its last intent is settled: won and marked, lost to somebody who marked, or passed.
-bool is_settled(const Ring& ring, const ProducerSlot& slot, std::uint64_t own) noexcept {
-  const std::uint64_t w0 = slot.w0.load(memory_order_acquire);
+// A slot may be given away when its last intent is settled: won and marked, lost to somebody who marked, or passed; and so are the
+// older claims, of which nobody would know any more.
+bool is_settled(const Ring& ring, std::uint32_t i, std::uint64_t own) noexcept {
+  const std::uint64_t w0 = ring.slots[i].w0.load(memory_order_acquire);
   if (w0 == kNoIntent) return true;
   const std::uint64_t p = position_of(w0);
-  if (p < ring.low() || p >= ring.tail()) return true;
-  recover(ring, p, own);
-  return p < ring.low() || ring.valid(ring.mark(p), p);
+  if (p >= ring.low() && p < ring.tail()) {
+    recover(ring, p, own);
+    if (p >= ring.low() && !ring.valid(ring.mark(p), p)) return false;
+  }
+  return recover_older(ring, i, own);
 }
 
 }  // namespace
@@ -47,7 +50,7 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
       ProducerSlot& slot = ring.slots[i];
       const std::uint64_t owner = slot.incarnation.load(memory_order_acquire);
       if (owner != platform::kNoIncarnation && (!take_over || !ring.leases->dead(owner))) continue;
-      if (!is_settled(ring, slot, incarnation)) continue;
+      if (!is_settled(ring, i, incarnation)) continue;
       ARUS_KILL_POINT("E-settled");
       const std::uint64_t tail = ring.header->tail.w0.load(memory_order_acquire);
       // A single producer that died between its two stores to the tail has claimed nothing: put the offset back.
@@ -56,6 +59,7 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
       slot.born.store(position_of(tail), memory_order_relaxed);
       ARUS_KILL_POINT("E-born");
       slot.w0.store(kNoIntent, memory_order_relaxed);
+      slot.open_since.store(0, memory_order_relaxed);
       ARUS_KILL_POINT("E-intent");
       slot.incarnation.store(incarnation, memory_order_release);
       ARUS_KILL_POINT("E-done");
@@ -107,6 +111,12 @@ void Appender::look_after_others(std::int64_t now) noexcept {
       if (open == open_before_[i]) recover(ring_, open, slot_->incarnation.load(memory_order_relaxed));
     }
     open_before_[i] = open;
+    if (i == id_ || ring_.slots[i].open_since.load(memory_order_acquire) == 0) continue;
+    saw_others_ = true;  // it may die, and its intent need not name what it leaves open
+    const std::uint64_t owner = ring_.slots[i].incarnation.load(memory_order_acquire);
+    if (owner != settled_for_[i] && ring_.leases->dead(owner) &&
+        recover_older(ring_, i, slot_->incarnation.load(memory_order_relaxed)))
+      settled_for_[i] = owner;
   }
 }
 

@@ -14,6 +14,7 @@
 //   before C5        nothing claimed; a stale intent in the slot, settled when the slot is registered again
 //   after C5, C6     an unmarked hole, named by the slot, and by the next boundary: recover(), R6 to R11
 //   after C7         CLAIMED by a dead owner, also inside a batch (its first header is committed last): recover(), R2 to R5
+//   several open     (loans) the last as above; the others are CLAIMED, at slot.open_since or behind it: recover_older() (model look.pml)
 //   after COMMITTED  a record. The sleepers it should have woken wake by themselves within a second.
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
 #pragma once
@@ -68,10 +69,10 @@ class Appender {
   [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                                     Claimed& claimed) noexcept;
   // The claimed record of one header: visible to readers from here on.
-  void commit(const Claimed& claimed) const noexcept { settle(claimed.position, State::committed, claimed.cells); }
+  void commit(const Claimed& claimed) noexcept { settle(claimed.position, State::committed, claimed.cells); }
   // The first record of a batch: its own extent, when all others stand.
-  void commit_first(std::uint64_t position, std::uint64_t cells) const noexcept { settle(position, State::committed, cells); }
-  void abort(const Claimed& claimed) const noexcept { settle(claimed.position, State::skip, claimed.cells); }
+  void commit_first(std::uint64_t position, std::uint64_t cells) noexcept { settle(position, State::committed, cells); }
+  void abort(const Claimed& claimed) noexcept { settle(claimed.position, State::skip, claimed.cells); }
   // An inner record of a batch; before commit_first.
   void mark_inner(std::uint64_t position, std::uint64_t offset, std::uint64_t cells) const noexcept {
     ring_.at(position).h1.store(chain_word(offset, id_), std::memory_order_relaxed);
@@ -87,12 +88,17 @@ class Appender {
   static constexpr std::uint64_t kMostPadding = 2;        // most_cells() leaves so much below C/2
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
-  Appender(const Ring& ring, std::uint32_t id) : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count) {}
+  Appender(const Ring& ring, std::uint32_t id)
+      : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count), settled_for_(ring.slot_count) {}
 
-  void settle(std::uint64_t position, State state, std::uint64_t cells) const noexcept {
+  void settle(std::uint64_t position, State state, std::uint64_t cells) noexcept {
     ARUS_KILL_POINT("before-settle");
     ring_.set_mark(position, state, id_, cells);
     ARUS_KILL_POINT("settled");
+    if (--open_ == 0 && noted_open_) [[unlikely]] {
+      slot_->open_since.store(0, std::memory_order_release);
+      noted_open_ = false;
+    }
     ring_.data.wake();
   }
   [[gnu::noinline]] bool find_room(std::uint64_t need) noexcept;
@@ -103,12 +109,16 @@ class Appender {
   Ring ring_;
   ProducerSlot* slot_;
   std::uint32_t id_;
-  bool saw_others_ = true;  // since the last look; true at first: somebody may have died before
+  bool saw_others_ = true;   // since the last look; true at first: somebody may have died before
+  std::uint32_t open_ = 0;   // own claims that are not settled
+  bool noted_open_ = false;  // slot_->open_since is not 0
+  std::uint64_t last_ = 0;   // position of the last claim
   std::uint64_t limit_ = 0;
   std::int64_t largest_timestamp_ = 0;
   std::int64_t looked_at_ = 0;
   Refusal refusal_;
   std::vector<std::uint64_t> open_before_;  // per slot: a claim that was open at the last look; 0: none
+  std::vector<std::uint64_t> settled_for_;  // per slot: the dead owner whose older claims are settled
 };
 
 inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
@@ -136,7 +146,11 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
       if (++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
       continue;
     }
-    // C4
+    // C4. Where the last claim is open still, or one before it, the slot will no longer name it.
+    if (open_ != 0 && !noted_open_) [[unlikely]] {
+      slot_->open_since.store(last_, std::memory_order_release);
+      noted_open_ = true;
+    }
     slot_->w2.store(extent_word(cells, records), std::memory_order_relaxed);
     slot_->w1.store(b, std::memory_order_relaxed);
     if (timestamp > largest_timestamp_) {
@@ -168,6 +182,8 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
     if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]]
       note_in_index(p, p + cells, b);
     claimed = {p, b, cells};
+    last_ = p;
+    ++open_;
     return true;
   }
 }

@@ -167,6 +167,7 @@ struct alignas(64) ProducerSlot {  // one writer: the producer that registered i
   Word born;                       // the tail's position at registration: a claim below is not this owner's
   Word incarnation;                // of its lease; 0: free
   Word largest_timestamp;          // of its records so far; never falls, not even with a new owner
+  Word open_since;                 // no claim of its below is open, but for the last; 0: only the last may be open
 };
 
 // A record boundary, noted by the producer that passes into another 64th of the ring. A hint: read twice, checked against the
@@ -245,6 +246,7 @@ static_assert(offsetof(PartitionHeader, low) == 384 && sizeof(PartitionHeader) =
 static_assert(offsetof(Tail, w1) == 8 && sizeof(Tail) == 128 && sizeof(Low) == 128);
 static_assert(sizeof(ProducerSlot) == 64 && offsetof(ProducerSlot, born) == 24);
 static_assert(offsetof(ProducerSlot, incarnation) == 32 && offsetof(ProducerSlot, largest_timestamp) == 40);
+static_assert(offsetof(ProducerSlot, open_since) == 48);
 static_assert(sizeof(IndexEntry) == 32 && offsetof(IndexEntry, check) == 24);
 static_assert(sizeof(Cursor) == 128 && offsetof(Cursor, owner) == 16 && offsetof(Cursor, held_since) == 24);
 static_assert(offsetof(Cursor, grace) == 32 && offsetof(Cursor, limit) == 40 && offsetof(Cursor, stall) == 48);

@@ -1,5 +1,7 @@
 #include "ring/repair.h"
 
+#include <algorithm>
+
 #include "platform/file.h"
 #include "platform/kill_point.h"
 
@@ -141,6 +143,23 @@ Repair recover(const Ring& ring, std::uint64_t p, std::uint64_t own) noexcept tr
   return repair;
 } catch (...) {  // out of memory for a path
   return {Repaired::denied};
+}
+
+bool recover_older(const Ring& ring, std::uint32_t owner, std::uint64_t own) noexcept {
+  const ProducerSlot& slot = ring.slots[owner];
+  const std::uint64_t w0 = slot.w0.load(memory_order_acquire);
+  const std::uint64_t since = slot.open_since.load(memory_order_acquire);
+  if (since == 0 || w0 == kNoIntent) return true;
+  const std::uint64_t end = std::min(position_of(w0), ring.tail());
+  for (std::uint64_t p = since;;) {
+    p = std::max(p, ring.low());
+    if (p >= end) return true;
+    const Mark mark = ring.mark(p);
+    if (ring.low() > p) continue;                                             // overtaken: what was read may be of the next lap
+    if (!ring.valid(mark, p) || !ring.plausible(mark.cells())) return false;  // somebody else's hole
+    if (mark.state() == State::claimed && mark.owner() == owner && recover(ring, p, own).outcome != Repaired::settled) return false;
+    p += mark.cells();
+  }
 }
 
 }  // namespace arus::ring

@@ -31,6 +31,9 @@ struct Repair {
 // process's incarnation, noted beside the lock. p must be a claim's start. System calls: only when the claim is open.
 Repair recover(const Ring& ring, std::uint64_t p, std::uint64_t own) noexcept;
 
+// The same for all claims of a slot whose owner is dead that are older than the one its intent names. False: not all are settled yet.
+bool recover_older(const Ring& ring, std::uint32_t owner, std::uint64_t own) noexcept;
+
 // Whether slot `owner` can no longer settle the claim at p.
 bool owner_dead(const Ring& ring, std::uint32_t owner, std::uint64_t p) noexcept;
 

@@ -39,6 +39,8 @@ constexpr unsigned kTagBits = 24;
 constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
 constexpr std::uint64_t kMilliseconds = (1ull << (64 - kTagBits)) - 1;
 
+std::uint64_t boot_milliseconds() noexcept { return static_cast<std::uint64_t>(platform::boot_time()) / 1'000'000 & kMilliseconds; }
+
 std::uint64_t held_tag(std::uint64_t state, std::uint64_t position, bool dead) noexcept {
   std::uint64_t mixed = ((state >> 8) * 0x9E3779B97F4A7C15 ^ position) * 0xD6E8FEB86659FD93;
   mixed ^= mixed >> 32;
@@ -53,6 +55,9 @@ bool evict(Cursor& cursor, std::uint64_t state, CursorStatus why) noexcept {
 // moved for as long as it may. Pairs with taking a cursor over: the new owner stores owner, then raises the generation in state
 // (release). We read the state first: either it is the old one, and our exchange fails, or we see the new owner.
 bool evict_if_due(const Ring& ring, Cursor& cursor) noexcept {
+  // How long it has waited is asked of the clock before the look at it, since when it waits behind: whatever this producer is stopped by
+  // in between, neither a reader that moves nor one that has just died is evicted for it.
+  const std::uint64_t now = boot_milliseconds();
   const std::uint64_t state = cursor.state.load(memory_order_acquire);
   if (cursor_status(state) != CursorStatus::active) return true;
   const std::uint64_t position = cursor.position.load(memory_order_relaxed);
@@ -60,15 +65,14 @@ bool evict_if_due(const Ring& ring, Cursor& cursor) noexcept {
   const std::uint64_t patience = dead ? cursor.grace.load(memory_order_relaxed) : cursor.stall.load(memory_order_relaxed);
   ARUS_KILL_POINT("M-dead");
   const std::uint64_t tag = held_tag(state, position, dead);
-  const std::uint64_t now = static_cast<std::uint64_t>(platform::boot_time()) / 1'000'000 & kMilliseconds;
   std::uint64_t note = cursor.held_since.load(memory_order_acquire);
+  std::uint64_t waited = now - (note >> kTagBits);  // ms, within one
   if ((note & kTagMask) != tag || note >> kTagBits > now) {
-    if (!cursor.held_since.compare_exchange_strong(note, now << kTagBits | tag, memory_order_acq_rel)) return false;
-    note = now << kTagBits | tag;
+    if (!cursor.held_since.compare_exchange_strong(note, boot_milliseconds() << kTagBits | tag, memory_order_acq_rel)) return false;
+    waited = 0;
   }
   if (!dead && patience == 0) return false;
-  const std::uint64_t waited = (now - (note >> kTagBits)) * 1'000'000;  // within a millisecond
-  if (patience != 0 && waited <= patience) return false;
+  if (patience != 0 && waited * 1'000'000 <= patience) return false;
   ARUS_KILL_POINT("M-evict");
   return evict(cursor, state, dead ? CursorStatus::evicted_abandoned : CursorStatus::evicted_stalled);
 }
@@ -78,7 +82,7 @@ bool evict_those_behind(const Ring& ring) noexcept {
   bool limited = false;
   for (std::uint32_t i = 0; i < ring.cursor_count; ++i) {
     Cursor& cursor = ring.cursors[i];
-    const std::uint64_t limit = cursor.limit.load(memory_order_relaxed);
+    const std::uint64_t limit = cursor.limit.load(memory_order_acquire);  // with the committed offset that it counts from
     if (limit == 0) continue;
     const std::uint64_t state = cursor.state.load(memory_order_acquire);
     if (cursor_status(state) != CursorStatus::active) continue;

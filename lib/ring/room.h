@@ -5,7 +5,7 @@
 // settled records. Never over an open claim: that is repaired if its owner is dead, else waited for.
 //
 // Pairs. A group that joins stores its cursor, fences, reads low again; a producer raises low, fences, reads the cursors again, and
-// takes its limit from the second reading: one of them sees the other (models join.pml, join_lossy.pml).
+// takes its limit from the second reading: one of them sees the other (model join.pml).
 //
 // Eviction needs no lock: a producer that is held back notes since when; when the reader's patience is over, it exchanges the cursor's state,
 // and the generation in it makes an exchange that was meant for an earlier reader fail.

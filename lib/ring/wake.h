@@ -7,8 +7,10 @@
 // A waker that takes the summary between W1 and W2 may take the bit as well: then it rings, which is right; the summary bit that
 // stays behind costs the next waker one look.
 //
-// Crash: a waiter that dies leaves its bit, and the next waker rings for nobody, once. A waker that dies between K1 and K6 leaves a
-// sleeper that nobody rings for: therefore every sleep is bounded (one second when idle, milliseconds when something is open).
+// Crash: a waiter that dies leaves its bit, and the next waker rings for nobody, once. A waker that dies (or is stopped) between K1 and K6
+// leaves sleepers that nobody rings for. Between K4 and K5 they stay unheard for other wakers, too, because the summary is gone: until they
+// arm again. Therefore every sleep is bounded (one second when idle, milliseconds when something is open), and one time-out is enough.
+// Model: sleep.pml.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,9 @@
 // takes its own. All in one thread: the kill point's hook is the other process.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
+#include <thread>
 
 #include "group/cursor.h"
 #include "platform/kill_point.h"
@@ -83,6 +85,22 @@ TEST_F(Interleavings, ADeathThatIsNotedLateDoesNotShortenTheGraceOfTheNext) {
   const std::uint64_t late = raw_.cursor(0).held_since;
   EXPECT_EQ(room(2 * C + 20), 0u);
   EXPECT_NE(raw_.cursor(0).held_since, late) << "the death of the new owner has a beginning of its own";
+}
+
+// A producer that found a live reader where it was a while ago is stopped; when it goes on, the reader has long moved, or stands somewhere else
+// for a moment only (model evict.pml, M_CLOCK_LATE).
+TEST_F(Interleavings, AReaderThatMovesIsNotEvictedByOneThatLookedLongAgo) {
+  raw_.join(0, C, raw_.alive());
+  raw_.cursor(0).stall = 50'000'000;
+  EXPECT_EQ(room(2 * C + 20), 0u) << "notes since when";
+  {
+    const At stop("M-dead", [&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      raw_.cursor(0).position = C + 320;
+    });
+    room(2 * C + 20);
+  }
+  EXPECT_EQ(ring::cursor_status(raw_.cursor(0).state), ring::CursorStatus::active);
 }
 
 }  // namespace

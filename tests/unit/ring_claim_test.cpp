@@ -296,5 +296,64 @@ TEST(RingClaim, AClaimerRepairsWhatADeadOneLeftOpen) {
   EXPECT_EQ(raw.look(open.position), Found::skip);
 }
 
+// Of several claims that a producer had open when it died its slot names only the last, which need not even be open. A read-only observer
+// depends on others to find the rest (model look.pml).
+TEST(RingClaim, AClaimerRepairsTheOlderClaimsOfADeadOne) {
+  const RawRing raw;
+  Appender dead = must(Appender::enlist(raw.ring, raw.alive()));
+  Appender alive = must(Appender::enlist(raw.ring, raw.alive()));
+  Claimed oldest{};
+  Claimed middle{};
+  Claimed settled{};
+  ASSERT_TRUE(dead.claim(2, 1, 0, 0, oldest));
+  ASSERT_TRUE(dead.claim(1, 1, 0, 0, middle));
+  ASSERT_TRUE(dead.claim(1, 1, 0, 0, settled));
+  dead.commit(settled);
+  Claimed claimed{};
+  std::int64_t ms = 0;
+  const auto look = [&] {
+    ASSERT_TRUE(alive.claim(1, 1, 0, ms++ * 1'000'000, claimed));  // `now` as the clock would be
+    alive.commit(claimed);
+  };
+  for (int i = 0; i < 5; ++i) look();
+  EXPECT_EQ(raw.look(oldest.position), Found::open) << "its owner lives";
+  raw.ring.slots[dead.id()].incarnation = RawRing::kDead;
+  for (int i = 0; i < 5; ++i) look();
+  EXPECT_EQ(raw.look(oldest.position), Found::skip);
+  EXPECT_EQ(raw.look(middle.position), Found::skip);
+  EXPECT_EQ(raw.look(settled.position), Found::record);
+}
+
+TEST(RingEnlist, OlderClaimsOfADeadOwnerAreSettledFirst) {
+  const RawRing raw(false, 1);
+  Claimed oldest{};
+  Claimed last{};
+  {
+    Appender dead = must(Appender::enlist(raw.ring, raw.alive()));
+    ASSERT_TRUE(dead.claim(2, 1, 0, 0, oldest));
+    ASSERT_TRUE(dead.claim(1, 1, 0, 0, last));
+  }
+  raw.ring.slots[0].incarnation = RawRing::kDead;
+  Appender next = must(Appender::enlist(raw.ring, raw.alive()));
+  EXPECT_EQ(raw.look(oldest.position), Found::skip);
+  EXPECT_EQ(raw.look(last.position), Found::skip);
+  EXPECT_EQ(raw.ring.slots[0].open_since, 0u);
+}
+
+TEST(RingClaim, TheNoteOfOlderClaimsEndsWithTheLastOfThem) {
+  const RawRing raw;
+  Appender appender = must(Appender::enlist(raw.ring, raw.alive()));
+  Claimed first{};
+  Claimed second{};
+  ASSERT_TRUE(appender.claim(1, 1, 0, 0, first));
+  EXPECT_EQ(raw.ring.slots[0].open_since, 0u) << "the intent names it";
+  ASSERT_TRUE(appender.claim(1, 1, 0, 0, second));
+  EXPECT_EQ(raw.ring.slots[0].open_since, first.position);
+  appender.commit(first);
+  EXPECT_EQ(raw.ring.slots[0].open_since, first.position);
+  appender.abort(second);
+  EXPECT_EQ(raw.ring.slots[0].open_since, 0u);
+}
+
 }  // namespace
 }  // namespace arus::test
