@@ -228,6 +228,8 @@ resume:
         if :: true :: goto dead fi;
         committed = c;
         goto resume
+#else
+     :: generation != held || status != ACTIVE -> assert(false)      /* evicted, and lives */
 #endif
      :: next < LIVES ->                                              /* lets go: the next one is alive already, or nobody is */
         atomic {

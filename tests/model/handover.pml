@@ -1,7 +1,7 @@
 /* A group's members share two partitions: they join, leave and die at every step; whoever finds one dead takes it out; partitions pass from
  * one to another.
  *
- * Code: Membership (lib/group/membership.cpp), GroupFile::change (lib/group/group_file.cpp), take and let_go (lib/group/cursor.cpp),
+ * Code: Membership (lib/group/membership.cpp), GroupFile::change (lib/group/group_file.cpp), take, let_go and renounce (lib/group/cursor.cpp),
  * ConsumerState::rebalance (lib/bus/consumer_group.cpp).
  * Abstracted: the file is replaced in one step (rename), and read in one; the lock falls at a death; the assignor is a fixed rule; waking by
  * changes and the watch for deaths are guards; where in its partition a reader goes on is evict.pml.
@@ -133,6 +133,9 @@ proctype Member(byte me) {
   atomic { t[0] = t0; t[1] = t1 }
   if :: mine[0] -> give(0) :: else fi;
   if :: mine[1] -> give(1) :: else fi;
+  /* what was promised to it goes to the next one */
+  atomic { if :: owner[0] == (me | PROMISE) -> owner[0] = (t[0] == NOBODY -> NOBODY : t[0] | PROMISE) :: else fi; dies() }
+  atomic { if :: owner[1] == (me | PROMISE) -> owner[1] = (t[1] == NOBODY -> NOBODY : t[1] | PROMISE) :: else fi }
 dead:
   atomic { alive[me] = 0; if :: lock == me -> lock = NOBODY :: else fi; n = 0; k = 0; t0 = 0; t1 = 0; o = 0; seen = 0;
     mine[0] = 0; mine[1] = 0; t[0] = 0; t[1] = 0 }
