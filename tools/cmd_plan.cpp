@@ -120,7 +120,10 @@ ExitCode plan(const Command& command, const Options& options) {
     }
     output.flush();
   }
-  return fits ? ExitCode::ok : ExitCode::no_space;
+  if (fits) return ExitCode::ok;
+  warn(fmt::format("it does not fit: {} are needed and {} are left in {}", human_bytes(total), human_bytes(space.left),
+                   space.place));
+  return ExitCode::no_space;
 }
 
 constexpr const char* kDetails =

@@ -31,7 +31,7 @@ _arus() {
     --wait) words=(spin spin-then-sleep sleep) ;;
     --bus | --*root) mapfile -t COMPREPLY < <(compgen -d -- "$current") && return ;;
     -g | --group)
-      mapfile -t words < <("$arus" "${bus[@]}" stat 2>/dev/null | sed -nE 's|^topics/[^/]+/groups/(.*)/lag [0-9]+$|\1|p' | sort -u)
+      mapfile -t words < <("$arus" "${bus[@]}" stat 2>/dev/null | sed -nE 's|^topics/[^/]+/groups/(.*)/holds_back [01]$|\1|p' | sort -u)
       ;;
     -*)
       if grep -qE -- "(^|[ ,])$previous FILE" <<<"$help"; then
@@ -45,7 +45,7 @@ _arus() {
 
   if ((${#words[@]} == 0)); then
     if [[ $current == -* ]]; then
-      mapfile -t words < <(sed -nE 's/^  (-[^ ]*).*/\1/p' <<<"$help" | tr , '\n')
+      mapfile -t words < <(sed -nE 's/^  ((-[a-zA-Z],)?--?[a-zA-Z][a-z-]*)( .*)?$/\1/p' <<<"$help" | tr , '\n')
       words+=(--bus --json --help)
     elif [[ -n $names ]]; then
       mapfile -t words <<<"$names"

@@ -126,6 +126,7 @@ class Directory(DoctorTest):
         self.assertIn("may not be entered by nobody (mode 0700, owner root)", self.finding(refused, "permission")["message"])
         for directory in ("", "leases", "topics", "topics/t", "tmp"):
             os.chmod(os.path.join(self.bus, directory), 0o755)
+        os.chmod(os.path.join(self.bus, "bus"), 0o644)
         observed = json.loads(self.arus("doctor", "--json", code=None, preexec_fn=other).out)
         messages = [finding["message"] for finding in observed["findings"] if finding["code"] == "permission"]
         self.assertTrue(any("may only observe" in message for message in messages), messages)
