@@ -13,6 +13,7 @@
 #include "child_command.h"
 #include "command.h"
 #include "csv_format.h"
+#include "group_options.h"
 #include "parse.h"
 #include "record_format.h"
 #include "statistics.h"
@@ -34,6 +35,7 @@ struct Options {
   bool exit_at_end = false;
   std::optional<std::chrono::nanoseconds> idle;
   std::string group;
+  ConsumerConfig settings;  // of the group
   std::string schema;
   std::string format;
   std::string key_delimiter;
@@ -216,15 +218,22 @@ class Ends {
     }
   }
 
-  // A record that is claimed and not committed is not waited for longer than a second: its producer may have stopped.
+  // A record that is claimed and not committed is not waited for longer than a second: its producer may have stopped. Nor is a partition
+  // that another member of the group reads: it may become ours, if that member leaves, or is about to hand it over.
   bool reached(const Consumer& consumer, bool progress) {
-    std::erase_if(open_, [&](const End& end) { return must(consumer.position(end.topic, end.partition)) >= end.offset; });
+    std::erase_if(open_, [&](const End& end) {
+      const auto position = consumer.position(end.topic, end.partition);
+      if (!position && position.error().code() != Errc::not_found) throw Failure(position.error());
+      return position && *position >= end.offset;
+    });
     const auto now = Clock::now();
     if (progress) last_progress_ = now;
     if (open_.empty() || now - last_progress_ < 1s) return open_.empty();
     for (const auto& end : open_) {
+      const auto position = consumer.position(end.topic, end.partition);
+      if (!position) continue;
       warn(fmt::format("{} partition {}: offsets [{}, {}) are claimed by a producer and not committed yet; not waited for",
-                       end.topic, end.partition, must(consumer.position(end.topic, end.partition)), end.offset));
+                       end.topic, end.partition, *position, end.offset));
     }
     return true;
   }
@@ -291,7 +300,10 @@ class Consumption {
       }
       if (options_.exit_at_end) ends_.add(must(topic.describe()), options_.partitions);
     }
-    ConsumerConfig config{.group = options_.group, .start = options_.start, .wait = options_.wait};
+    ConsumerConfig config = options_.settings;
+    config.group = options_.group;
+    config.start = options_.start;
+    config.wait = options_.wait;
     // Whatever a batch of a group holds is settled as a whole: with a limit it must not hold more than we print.
     if (options_.count && !options_.group.empty()) config.max_records = 1;
     Consumer consumer = must(bus_.consumer(config));
@@ -341,8 +353,8 @@ class Consumption {
 };
 
 constexpr const char* kDetails = R"(Without a group it observes: read-only, disturbing nobody, and told exactly what it lost when it
-is too slow. In a group it is lossless: producers wait for it, and the next reader under that
-name goes on where it stopped. Gaps are reported on stderr, or as objects with --json.
+is too slow. In a group it shares the partitions with the other members, and the group goes on where
+it stopped; it is lossless (producers wait for it) unless --lossy says otherwise. Gaps are reported on stderr, or as objects with --json.
 
 Offsets (-o):
   beginning, end      all that is there (the default); only what comes
@@ -394,8 +406,9 @@ void add_consume_command(CLI::App& app, Command& command) {
   auto* partition = consume->add_option("-p,--partition", options->partitions, "Only this partition; may be repeated")
                         ->type_name("N")
                         ->allow_extra_args(false);
-  auto* group = consume->add_option("-g,--group", options->group, "Read losslessly under this name")->type_name("GROUP");
+  auto* group = consume->add_option("-g,--group", options->group, "Read as a member of this group")->type_name("GROUP");
   group->excludes(partition);
+  add_group_options(consume, options->settings, group);
   consume->add_option("--schema", options->schema, "Insist on this schema")->type_name("NAME");
 
   auto* format = add_parsed(consume, "-f,--format", "How to print a record", "FORMAT", [options](const std::string& text) {

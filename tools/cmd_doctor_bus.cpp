@@ -204,7 +204,7 @@ void BusDoctor::repair(const log::BusDirectory& bus) {
         const std::size_t before = state.members.size();
         if (!group::reap(state, **file, bus)) return false;
         removed = before - std::min(before, state.members.size());
-        if (auto shared = group::reassign(state, bus); !shared) return tl::unexpected(shared.error());
+        group::reassign(state, bus);
         return true;
       });
     }
