@@ -52,6 +52,7 @@ Result<void> ConsumerState::rebalance() {
       return read;
     }
   if (auto given = give_what_is_not_ours(); !given) return given;
+  if (followed_ != membership_->state().generation) guard_the_others();
   followed_ = membership_->state().generation;
   auto taken = take_what_is_ours();
   if (descriptors_ && membership_->watch_descriptor() >= 0)
@@ -144,6 +145,15 @@ Result<void> ConsumerState::take_what_is_ours() {
   }
   auto told = tell(listener_.assigned, come);
   return result ? told : result;
+}
+
+// What a dead reader left, and another member has not taken yet, or is away: the group has members, so that producers wait.
+void ConsumerState::guard_the_others() const noexcept {
+  for (const Subscription& one : subscriptions_)
+    for (std::uint32_t i = 0; one.whole && i < one.topic->config().partitions; ++i)
+      if (!membership_->is_mine(one.topic->name(), i))
+        group::guard(one.table->cursors(i)[one.group], membership_->incarnation_for(one.topic->name(), i),
+                     *bus_->directory().leases());
 }
 
 // Before a sleep: whether something of rebalance() could be done.

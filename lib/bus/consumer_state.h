@@ -76,6 +76,7 @@ class ConsumerState {
                     const std::vector<TopicPartition>& what) const;
   tl::unexpected<Error> leave_fenced(Error error);
   void renounce(const Subscription& subscription) const noexcept;
+  void guard_the_others() const noexcept;
   [[nodiscard]] bool must_rebalance() const noexcept {
     return membership_ && (!pending_.empty() || membership_->changed() || membership_->state().generation != followed_);
   }

@@ -103,6 +103,13 @@ void renounce(Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noe
   cursor.owner.compare_exchange_strong(promised, promise(next), memory_order_acq_rel);
 }
 
+void guard(Cursor& cursor, std::uint64_t next, const platform::Leases& leases) noexcept {
+  std::uint64_t owner = cursor.owner.load(memory_order_acquire);
+  if (next == platform::kNoIncarnation || !leases.dead(ring::incarnation_of(owner))) return;
+  cursor.owner.compare_exchange_strong(owner, promise(next), memory_order_acq_rel);
+  ARUS_KILL_POINT("G-guarded");
+}
+
 void set_limit(Cursor& cursor, const Policy& policy, std::uint64_t ahead) noexcept {
   cursor.limit.store(limit_word(policy, ahead), memory_order_release);
 }

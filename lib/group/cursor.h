@@ -45,6 +45,10 @@ void let_go(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t next)
 // A promise to `incarnation` that will not be kept there goes to the process `next` instead.
 void renounce(ring::Cursor& cursor, std::uint64_t incarnation, std::uint64_t next) noexcept;
 
+// One whose reader is dead is promised to the process `next`, if there is one: producers wait as long as that lives, and not for the
+// grace of a group without members. Whoever is to read there takes it all the same.
+void guard(ring::Cursor& cursor, std::uint64_t next, const platform::Leases& leases) noexcept;
+
 // The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
 void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
 // Only when the beginning stands can a group be too far behind it. `ahead`: how many cells the beginning is ahead of the cursor, which

@@ -257,7 +257,11 @@ std::uint64_t Membership::incarnation_for(const std::string& topic, std::uint32_
   const Target* target = state_.target(topic);
   if (target == nullptr || partition >= target->members.size()) return platform::kNoIncarnation;
   const Member* member = state_.member(target->members[partition]);
-  return member != nullptr && member->away_since == 0 ? member->incarnation : platform::kNoIncarnation;
+  if (member == nullptr) return platform::kNoIncarnation;
+  if (member->away_since == 0) return member->incarnation;
+  const auto there =
+      std::find_if(state_.members.begin(), state_.members.end(), [](const Member& one) { return one.away_since == 0; });
+  return there != state_.members.end() ? there->incarnation : platform::kNoIncarnation;
 }
 
 std::int64_t Membership::longest_sleep(std::int64_t now) const noexcept {

@@ -46,7 +46,7 @@ class Membership {
   [[nodiscard]] const Policy& policy() const noexcept { return state_.policy; }
   [[nodiscard]] const GroupFile& file() const noexcept { return *file_; }
   [[nodiscard]] bool is_mine(const std::string& topic, std::uint32_t partition) const noexcept;
-  // The process that a partition is meant for.
+  // The process that a partition is meant for; of one that is kept for a member that is away: any that is there.
   [[nodiscard]] std::uint64_t incarnation_for(const std::string& topic, std::uint32_t partition) const noexcept;
   // Tells the others that a partition is free.
   void tell() const noexcept { file_->changes().wake(); }
