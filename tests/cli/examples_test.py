@@ -42,6 +42,11 @@ class Programs(CliTest):
         self.assertEqual(lines[:2], ["reads weather/0", "reads weather/1"])
         self.assertEqual(sorted(int(line.split()[1]) for line in lines[2:]), list(range(10)))
 
+    def test_rpc(self):
+        self.started.append(subprocess.Popen([self.program("rpc_server")], env=self.environment()))
+        self.assertEqual(self.run_example("rpc_client").splitlines(),
+                         ["sensor 7: 27", "not_found: sensors are numbered 0 to 9", "sensor 1: 21", "20.5", "20.7", "20.6"])
+
 
 class Readme(unittest.TestCase):
     """Every ```cpp block of the README is one of tools/examples, without its blank first and last lines."""
@@ -51,7 +56,8 @@ class Readme(unittest.TestCase):
             self.skipTest("there is no README.md yet")
         with open(README, encoding="utf-8") as file:
             blocks = re.findall(r"^```cpp\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
-        examples = {name: example(name).strip() for name in ("quickstart_producer", "quickstart_consumer", "loan", "group_member")}
+        examples = {name: example(name).strip() for name in ("quickstart_producer", "quickstart_consumer", "loan", "group_member", "rpc_server",
+                                                                 "rpc_client")}
         for block in blocks:
             self.assertIn(block.strip(), examples.values(), "this block of README.md is none of tools/examples")
         for name in ("quickstart_producer", "quickstart_consumer"):
