@@ -94,7 +94,8 @@ constexpr const char* kDetails =
     R"(Looks at the directory and its permissions, at processes that died or are stopped, at every topic
 and group, at services, and at the machine; it takes less than a second. Whoever opens a bus, and so
 doctor as well, removes what dead processes left in leases and tmp. With --repair it also settles the
-records that dead producers left open, and takes dead members out of groups. That can be done any time, twice, and while data flows.
+records that dead producers left open, and takes dead members out of groups. That can be done any
+time, twice, and while data flows.
 
 Examples:
   arus doctor

@@ -71,7 +71,7 @@ class Well(DoctorTest):
     def test_golden(self):
         self.topic("t", "--partition-bytes", "64K")
         self.produce(["one"])
-        producer = self.start("produce", "t")
+        self.start("produce", "t")
         wait_until(lambda: self.describe()["state"][0]["producers"] == 1, "the producer is attached")
         lines = self.arus("doctor", "--root", self.root, code=None).out.splitlines()
         lines = [line for line in lines if not re.match(r"\w+ +(space|cores|memory)|         ->", line)]
@@ -82,7 +82,6 @@ ok       bus: it is one that this version reads
 ok       t: 1 record, 0/s, 1 producer, 0 readers
 ok       clock: the clock source is tsc""")
         self.assertIn("nothing is wrong", lines[-1])
-        self.finish(producer, sends=signal.SIGTERM, code=143)
 
     def test_json(self):
         self.topic("t", "--partition-bytes", "64K")
@@ -259,12 +258,11 @@ class Groups(DoctorTest):
 
     def test_limits(self):
         self.topic("small", "--partition-bytes", "64K", "--max-producers", "1", "--max-groups", "1")
-        producer = self.start("produce", "small")
+        self.start("produce", "small")
         wait_until(lambda: self.describe("small")["state"][0]["producers"] == 1, "the producer is attached")
         self.arus("consume", "small", "-g", "g", "-e")
         limits = [finding["message"] for finding in self.doctor(code=11)["findings"] if finding["code"] == "limit"]
         self.assertEqual(len(limits), 2, limits)
-        self.finish(producer, sends=signal.SIGTERM, code=143)
 
 
 class Machine(DoctorTest):
