@@ -68,6 +68,7 @@ Suite selected(const Options& options) {
   Suite suite;
   add_arus(suite);
   add_rpc(suite);
+  add_rivals(suite);
   add_controls(suite);
   if (options.only.empty()) return suite;
   const std::regex only(options.only);
@@ -145,7 +146,8 @@ int main_checked(Options& options) {
   }
 
   watch_for_interrupt();
-  const Environment where = environment(options.cpus);
+  Environment where = environment(options.cpus);
+  if (const std::string why = rivals_left_out(); !why.empty()) where.emplace_back("left out", why);
   for (const auto& [name, value] : where) fmt::print("{:<20} {}\n", name, value);
   std::fflush(stdout);
   Report report(suite);

@@ -75,5 +75,11 @@ void add_arus(Suite& suite);
 // Calls, against the ring's own ping-pong.
 void add_rpc(Suite& suite);
 Contestant arus_round_trip(std::size_t bytes);  // spinning
+// The same call by others, against arus's.
+void add_rivals(Suite& suite);
+std::string rivals_left_out();         // and why; empty: none
+Contestant rpc_echo(bool spin_first);  // arus's, 64 B: as by default, or sleeping at once
+Contestant grpc_echo(std::size_t bytes);
+std::string rpc_echo_scenario(std::size_t bytes, const std::string& wait);
 
 }  // namespace bench

@@ -161,13 +161,20 @@ class Pipelined final : public Segment {
 
 }  // namespace
 
+std::string rpc_echo_scenario(std::size_t bytes, const std::string& wait) { return "rpc-echo/" + size_name(bytes) + "/" + wait; }
+
+Contestant rpc_echo(bool spin_first) {
+  if (spin_first) return contestant<RoundTrip<RpcEcho<arus::Wait::Mode::spin_then_sleep>>>("arus rpc", {64});
+  return contestant<RoundTrip<RpcEcho<arus::Wait::Mode::sleep>>>("arus rpc", {64});
+}
+
 void add_rpc(Suite& suite) {
   for (const std::size_t bytes : {32u, 64u}) {
-    suite.push_back({"rpc-echo/" + size_name(bytes) + "/spin",
-                     contestant<RoundTrip<RpcEcho<arus::Wait::Mode::spin>>>("arus rpc", {bytes}), arus_round_trip(bytes)});
+    suite.push_back({rpc_echo_scenario(bytes, "spin"), contestant<RoundTrip<RpcEcho<arus::Wait::Mode::spin>>>("arus rpc", {bytes}),
+                     arus_round_trip(bytes)});
   }
-  suite.push_back(
-      {"rpc-echo/64B/sleep", contestant<RoundTrip<RpcEcho<arus::Wait::Mode::sleep>>>("arus rpc", {64}), futex_floor(false)});
+  suite.push_back({rpc_echo_scenario(64, "sleep"), rpc_echo(false), futex_floor(false)});
+  suite.push_back({rpc_echo_scenario(64, "spin-then-sleep"), rpc_echo(true), futex_floor(true)});
   for (const std::uint32_t in_flight : {1u, 8u, 64u}) {
     suite.push_back({"rpc-calls/64B/" + std::to_string(in_flight) + "-in-flight",
                      {"arus rpc", [in_flight]() -> std::unique_ptr<Segment> { return std::make_unique<Pipelined>(64, in_flight); }},
