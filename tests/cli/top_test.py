@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import unittest
 
@@ -21,6 +22,12 @@ class TopTest(CliTest):
         self.topic("frames", "--partition-bytes", "64K")
         self.produce([f"k{i}:{i}" for i in range(100)], "-K", ":", topic="weather")
         self.arus("consume", "weather", "-g", "alerts", "-c", "20")
+
+    def serve(self, name, calls):
+        server = subprocess.Popen([os.path.join(os.environ["ARUS_HELPERS"], "echo_service"), name, str(calls)], env=self.environment(),
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(server)
+        return server
 
     def hold_back(self):
         """A group whose reader is stopped, and a full ring behind it."""
@@ -86,6 +93,21 @@ alerts                                  weather                                 
         found = self.arus("top", "--once", "--json", "--interval", "100ms").json
         self.assertEqual(found["topics"][0]["held_by"], ["slow"])
         self.assertIn("HOLDS BACK", self.arus("top", "--once", "--interval", "100ms").out)
+
+    def test_services(self):
+        server = self.serve("weatherd", 100)
+        self.assertEqual(server.stdout.readline(), b"called\n")
+        service = self.arus("top", "--once", "--json", "--interval", "100ms").json["services"][0]
+        self.assertEqual(list(service), ["name", "servers", "outstanding", "calls", "failed", "calls_per_second", "failed_per_second",
+                                         "p50_ns", "p99_ns"])
+        self.assertEqual((service["name"], service["servers"], service["calls"], service["failed"]), ("weatherd", 1, 100, 0))
+        self.assertGreater(service["p50_ns"], 0)
+        self.assertIn("\nweatherd ", self.arus("top", "--once", "--interval", "100ms").out)
+        self.assertRegex(self.arus("stat").out, r"\nservices/weatherd/servers/pid \d+ \(echo_service\)/methods/echo/ended/ok 100\n")
+        server.kill()
+        server.wait()
+        doctor = subprocess.run([ARUS, "doctor", "--json"], capture_output=True, check=False, timeout=60, env=self.environment())
+        self.assertIn(b"no_server", doctor.stdout)
 
     def test_what_cannot_be_read_does_not_hide_the_others(self):
         with open(os.path.join(self.bus, "topics", "frames", "topic"), "r+b") as file:
