@@ -66,6 +66,9 @@ inline waker_dies(n) {
   if
   :: true
   :: MORTAL(n) && waker_deaths < WAKER_DEATHS -> waker_deaths++;
+#ifdef WEAK
+     made = made + made_next[me]; made_next[me] = 0;                 /* what the dead wrote is visible long before a time-out */
+#endif
      if
 #ifndef NO_TIMEOUT
      :: n > 0 && n < 8 -> d_step { may_time_out[0] = 1; may_time_out[1] = 1 }
