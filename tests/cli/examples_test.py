@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from harness import SOURCE, CliTest, main
+from harness import SOURCE, CliTest, main, wait_until
 
 PROGRAMS = os.environ["ARUS_EXAMPLES"]
 README = os.path.join(SOURCE, "README.md")
@@ -20,8 +20,8 @@ class Programs(CliTest):
     def program(self, name):
         return os.path.join(PROGRAMS, f"example_{name}")
 
-    def run_example(self, name):
-        done = subprocess.run([self.program(name)], env=self.environment(), capture_output=True, timeout=60, check=True)
+    def run_example(self, name, *arguments):
+        done = subprocess.run([self.program(name), *arguments], env=self.environment(), capture_output=True, timeout=60, check=True)
         return done.stdout.decode()
 
     def test_quickstart(self):
@@ -34,6 +34,21 @@ class Programs(CliTest):
 
     def test_loan(self):
         self.assertEqual(self.run_example("loan"), "frame 1, first pixel 128\n")
+
+    def test_weather_station(self):
+        self.start("ingest", "host", "--topic", "host", "--create", "--rate", "20", "--filter", "load.*", stdout=subprocess.DEVNULL)
+        wait_until(lambda: self.arus("consume", "host", "-e", code=None).out != "", "there are readings")
+        self.started.append(subprocess.Popen([self.program("weather_station")], env=self.environment()))
+        first = self.arus("rpc", "call", "weather", "latest", "load.1m", "--wait", "60s", "--deadline", "60s").out
+        self.assertRegex(first, r'\A\{"v":[0-9.e+-]+\}\Z')
+        lines = self.run_example("weather_client", "load.1m", "load.5m", "nothing").splitlines()
+        self.assertEqual(len(lines), 3)
+        for name, line in zip(("load.1m", "load.5m"), lines):
+            self.assertRegex(line, rf'\A{name}: \{{"v":[0-9.e+-]+\}}\Z')
+        self.assertEqual(lines[2], "nothing: not_found, no reading of that sensor")
+
+    def test_questions(self):
+        self.assertEqual(self.run_example("questions"), "14\n")
 
     def test_group_member(self):
         self.topic("weather", "-p", "2")
