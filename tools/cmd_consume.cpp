@@ -354,7 +354,8 @@ class Consumption {
 
 constexpr const char* kDetails = R"(Without a group it observes: read-only, disturbing nobody, and told exactly what it lost when it
 is too slow. In a group it shares the partitions with the other members, and the group goes on where
-it stopped; it is lossless (producers wait for it) unless --lossy says otherwise. Gaps are reported on stderr, or as objects with --json.
+it stopped; it is lossless (producers wait for it) unless --lossy says otherwise. Gaps are reported on stderr,
+or as objects with --json.
 
 Offsets (-o):
   beginning, end      all that is there (the default); only what comes
