@@ -316,6 +316,7 @@ std::vector<Role> roles() {
   add_repairers(all, "C5");
   add_repairers(all, "C7");
   add_creators(all);
+  add_group_roles(all);
   return all;
 }
 

@@ -26,5 +26,6 @@ struct Role {
 };
 
 std::vector<Role> roles();
+void add_group_roles(std::vector<Role>& all);  // group_roles.cpp
 
 }  // namespace arus::crash

@@ -331,6 +331,55 @@ TEST_F(ApiGrace, OfAPartitionThatWasMeantForOneWhoLeft) {
   EXPECT_EQ(group().status, GroupStatus::evicted_abandoned);
 }
 
+// As long as a member lives, nothing of what is kept for another one that is away is lost, or of what the dead have left.
+TEST_F(ApiGrace, IsForGroupsWithoutMembers) {
+  for (const bool dies : {true, false}) {
+    const std::string topic = dies ? "dies" : "leaves";
+    Producer producer = must(create(topic, {.partitions = 2}).producer());
+    ConsumerConfig config = brief("one");
+    config.group = topic;
+    config.grace = 10ms;
+    const auto subscribed = [&](const std::string& instance) {
+      config.instance = instance;
+      Consumer consumer = must(must(Bus::open(path())).consumer(config));
+      must(consumer.subscribe({topic}));
+      return consumer;
+    };
+    Consumer one = subscribed("one");
+    Child other([&](const Child::Side& side) {
+      Consumer two = subscribed("two");
+      while (two.assignment().size() != 1) must(two.poll(1ms));
+      side.arrive_and_wait();
+    });
+    while (one.assignment().size() != 1) must(one.poll(1ms));
+    ASSERT_TRUE(other.await());
+    if (dies) {
+      other.kill();
+    } else {
+      other.go_on();
+      ASSERT_EQ(other.join(), 0);
+    }
+    const auto away = [&] {
+      const auto members = must(must(bus.group(topic)).describe()).members;
+      return members.size() == 2 && members[1].away;
+    };
+    while (!away() && one.assignment().size() == 1) must(one.poll(1ms));
+    must(one.poll(0ns));
+    const std::string value(1000, 'x');
+    for (std::uint32_t partition = 0; partition < 2; ++partition)
+      while (producer.send(bytes(value), {.partition = partition}, 50ms)) {
+      }
+    for (const GroupPartition& partition : must(must(bus.group(topic)).describe()).partitions)
+      EXPECT_EQ(partition.status, GroupStatus::holding) << topic << ' ' << partition.partition;
+    std::uint64_t got = 0;
+    while (got < 2) {
+      const Batch batch = must(one.poll(kSoon));
+      EXPECT_TRUE(batch.gaps().empty());
+      for (const Record& record : batch) got += record.offset() == 0 ? 1 : 0;
+    }
+  }
+}
+
 TEST_F(ApiGrace, OfOneThatCouldNotSayGoodbye) {
   std::optional<Consumer> one = join(brief());
   Child holder([&](const Child::Side& side) {
