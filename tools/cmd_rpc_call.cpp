@@ -208,7 +208,7 @@ each on a line, as they come. Interrupted, it cancels the call.
 Examples:
   arus rpc call weather latest load.1m
   head -c 1M photo.jpg | arus rpc call images scale --deadline 10s >small.jpg
-  arus rpc call math square 7 --wait 5s --json | jq -r .reply
+  arus rpc call math square 7 --connect-timeout 5s --json | jq -r .reply
 
 JSON: {service,method,"status":"ok",reply,reply_encoding ("base64", or absent),bytes,seconds}; of a streaming
   method one {service,method,number,reply,bytes} a line, then {service,method,"status":"ok",replies,seconds}
@@ -233,8 +233,8 @@ void add_rpc_call_command(CLI::App& rpc, Command& command) {
   });
   add_parsed(call, "--deadline", "How long the call may take [1s]", "DURATION",
              [options](const std::string& text) { options->deadline = parse_duration(text, "--deadline"); });
-  add_parsed(call, "--wait", "How long to wait for a server before that [0s]", "DURATION",
-             [options](const std::string& text) { options->wait = parse_duration(text, "--wait"); });
+  add_parsed(call, "--connect-timeout", "How long to wait for a server before that [0s]", "DURATION",
+             [options](const std::string& text) { options->wait = parse_duration(text, "--connect-timeout"); });
   add_parsed(call, "--ring-bytes", "Shared memory for replies, a power of two: more than twice the largest [256K]", "SIZE",
              [options](const std::string& text) { options->ring_bytes = parse_size(text, "--ring-bytes"); });
   call->callback([&command, options] { command.run = [&command, options] { return Calling(command, *options).run(); }; });

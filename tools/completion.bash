@@ -51,6 +51,8 @@ _arus() {
       mapfile -t words <<<"$names"
     elif grep -qE '^  (TOPIC|NAME)\b' <<<"$help" && [[ ${path[*]} != "topic create" ]]; then
       mapfile -t words < <("$arus" "${bus[@]}" topic list 2>/dev/null | awk 'NR > 1 { print $1 }')
+    elif grep -qE '^  SERVICE\b' <<<"$help"; then
+      mapfile -t words < <("$arus" "${bus[@]}" rpc list 2>/dev/null | awk 'NR > 1 { print $1 }')
     fi
   fi
   mapfile -t COMPREPLY < <(compgen -W "${words[*]}" -- "$current" | sort -u)

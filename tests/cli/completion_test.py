@@ -50,6 +50,11 @@ class Completion(CliTest):
         self.assertEqual(self.offers("--bus", self.directory, "consume", ""), [])
         self.assertEqual(self.offers("consume", "wind", "-g", "a"), ["alerts"])
 
+    def test_services(self):
+        self.start("rpc", "serve", "weather", "m", "--", "cat", stdin=subprocess.DEVNULL)
+        self.arus("rpc", "call", "weather", "m", "x", "--connect-timeout", "60s", "--deadline", "60s")
+        self.assertEqual(self.offers("rpc", "describe", "we"), ["weather"])
+
 
 if __name__ == "__main__":
     main()

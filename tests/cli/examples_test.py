@@ -39,7 +39,7 @@ class Programs(CliTest):
         self.start("ingest", "host", "--topic", "host", "--create", "--rate", "20", "--filter", "load.*", stdout=subprocess.DEVNULL)
         wait_until(lambda: self.arus("consume", "host", "-e", code=None).out != "", "there are readings")
         self.started.append(subprocess.Popen([self.program("weather_station")], env=self.environment()))
-        first = self.arus("rpc", "call", "weather", "latest", "load.1m", "--wait", "60s", "--deadline", "60s").out
+        first = self.arus("rpc", "call", "weather", "latest", "load.1m", "--connect-timeout", "60s", "--deadline", "60s").out
         self.assertRegex(first, r'\A\{"v":[0-9.e+-]+\}\Z')
         lines = self.run_example("weather_client", "load.1m", "load.5m", "nothing").splitlines()
         self.assertEqual(len(lines), 3)

@@ -10,7 +10,7 @@ from harness import ARUS, CliTest, main, wait_until
 
 SERVICE = os.path.join(os.environ["ARUS_HELPERS"], "rpc_service")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-PATIENT = ["--deadline", "60s", "--wait", "60s"]
+PATIENT = ["--deadline", "60s", "--connect-timeout", "60s"]
 METHOD = ["name", "request_bytes", "reply_bytes", "idempotent", "streaming", "calls", "ended", "p50_ns", "p99_ns"]
 SERVER = ["process", "state", "outstanding", "max_outstanding", "clients", "workers", "started", "methods"]
 
@@ -176,7 +176,7 @@ class Statuses(RpcTest):
 
     def test_nobody_serves_any_more(self):
         self.finish(self.serve("--", "cat"), sends=signal.SIGTERM)
-        self.assertIn("ended with unavailable", self.arus("rpc", "call", "s", "m", "", "--wait", "100ms", code=34).err)
+        self.assertIn("ended with unavailable", self.arus("rpc", "call", "s", "m", "", "--connect-timeout", "100ms", code=34).err)
 
     def test_deadline_in_the_past(self):
         self.serve("--", "cat")
@@ -230,7 +230,7 @@ class Serve(RpcTest):
 
     def test_the_deadline_kills_the_command_and_what_it_started(self):
         self.serve("--", f'sleep 1000 & echo $! >{self.path("child")}; echo $$ >{self.path("shell")}; wait')
-        self.arus("rpc", "call", "s", "m", "", "--deadline", "1s", "--wait", "60s", code=24)
+        self.arus("rpc", "call", "s", "m", "", "--deadline", "1s", "--connect-timeout", "60s", code=24)
         for name in ("child", "shell"):
             pid = self.pid_in(name)
             wait_until(lambda: not is_alive(pid), f"{name} is dead")
@@ -241,7 +241,7 @@ class Serve(RpcTest):
 
     def test_one_that_ignores_sigterm(self):
         self.serve("--", f'trap "" TERM; echo $$ >{self.path("pid")}; while :; do sleep 1; done')
-        self.arus("rpc", "call", "s", "m", "", "--deadline", "1s", "--wait", "60s", code=24)
+        self.arus("rpc", "call", "s", "m", "", "--deadline", "1s", "--connect-timeout", "60s", code=24)
         pid = self.pid_in("pid")
         wait_until(lambda: not is_alive(pid), "it is dead")
 
@@ -427,7 +427,7 @@ class Usage(RpcTest):
         for arguments, words in ((["rpc"], "arus rpc --help"), (["rpc", "call"], "SERVICE"), (["rpc", "call", "s"], "METHOD"),
                                  (["rpc", "call", "s", "m", "x", "y"], "arus rpc call --help"), (["rpc", "describe"], "SERVICE"),
                                  (["rpc", "call", "s", "m", "x", "--deadline", "soon"], "'soon' is not a duration"),
-                                 (["rpc", "call", "s", "m", "x", "--wait", "-1"], "is not a duration"),
+                                 (["rpc", "call", "s", "m", "x", "--connect-timeout", "-1"], "is not a duration"),
                                  (["rpc", "call", "s", "m", "x", "--ring-bytes", "big"], "'big' is not a size"),
                                  (["rpc", "serve", "s", "m"], "COMMAND"), (["rpc", "serve", "s", "m", "-j", "0", "--", "cat"], "--jobs"),
                                  (["rpc", "serve", "s", "m", "-j", "257", "--", "cat"], "--jobs"),
