@@ -134,7 +134,7 @@ Result<void> ShareState::attach(const std::string& name) {
   (*file)->note_lock_holder(directory.incarnation());
   auto reader = (*topic)->waits()->add_reader(directory.incarnation(), *directory.leases());
   if (!reader) return pass(reader);
-  subscriptions_.push_back({.topic = *topic, .table = *table, .file = *file, .slot = kNoSlot, .reader = *reader});
+  subscriptions_.push_back({.topic = *topic, .table = *table, .file = *file, .lease = nullptr, .slot = kNoSlot, .reader = *reader});
   const std::size_t number = subscriptions_.size() - 1;
   for (std::uint32_t i = 0; i < config.partitions; ++i) {
     auto open = (*topic)->partition(i, platform::Access::read);
@@ -143,12 +143,15 @@ Result<void> ShareState::attach(const std::string& name) {
                                   (*file)->holders());
     places_.push_back({.subscription = number, .partition = i, .open = std::move(*open), .shared = shared});
   }
+  auto lease = (*file)->hold_lease(*directory.leases());
+  if (!lease) return pass(lease);
+  subscriptions_.back().lease = std::move(*lease);
   put_back_the_dead(number);
   auto slot = (*file)->take_slot(directory.incarnation());
   if (!slot) return pass(slot);
   subscriptions_.back().slot = *slot;
   for (Place& place : places_) {
-    if (place.subscription != number || (place.shared.fits() && !place.shared.is_ownerless(*directory.leases()))) continue;
+    if (place.subscription != number) continue;
     // What an eviction cost the group is counted; this consumer has not lost anything.
     if (auto ordered = reorder_locked(place); !ordered && ordered.error().code() != Errc::evicted) return ordered;
   }
@@ -166,24 +169,8 @@ void ShareState::leave(std::size_t number) noexcept {
     subscription.file->holders()[subscription.slot].compare_exchange_strong(mine, platform::kNoIncarnation,
                                                                             std::memory_order_acq_rel);
     ARUS_KILL_POINT("S-left");
-    for (Place& place : places_)
-      if (place.subscription == number) let_go(subscription, place.shared.cursor());
   }
   subscription.topic->waits()->remove_reader(subscription.reader, incarnation);
-}
-
-// To another member, so that producers go on waiting for the group. The slot is free already: of two that leave at once, the later one sees
-// that nobody is left.
-void ShareState::let_go(const Subscription& subscription, ring::Cursor& cursor) const noexcept {
-  const platform::Leases& leases = *bus_->directory().leases();
-  const std::uint64_t incarnation = bus_->directory().incarnation();
-  std::uint64_t next = platform::kNoIncarnation;
-  for (std::uint32_t i = 0; i < group::kHolders; ++i) {
-    const std::uint64_t holder = subscription.file->holders()[i].load(memory_order_acquire);
-    if (holder == incarnation) return;  // another member of this process
-    if (next == platform::kNoIncarnation && !leases.dead(holder)) next = holder & ~ring::kReserved;
-  }
-  group::let_go(cursor, incarnation, next);
 }
 
 // ---- owner, order, the dead ------------------------------------------------------------------------------------------------------
@@ -208,7 +195,7 @@ Result<void> ShareState::reorder_locked(Place& place) {
   group::Policy policy;
   policy.grace_ns = subscription.file->spec().grace_ns;
   group::SharedPartition::Lost lost{};
-  auto ordered = place.shared.reorder(bus_->directory().incarnation(), subscription.slot + 1, policy, config_.start, lost);
+  auto ordered = place.shared.reorder(subscription.lease->incarnation(), subscription.slot + 1, policy, config_.start, lost);
   if (!ordered) return pass(ordered);
   if (!*ordered) return {};
   return fail(Errc::evicted,

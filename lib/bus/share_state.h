@@ -42,6 +42,7 @@ class ShareState {
     std::shared_ptr<TopicState> topic;
     std::shared_ptr<const group::GroupTable> table;
     std::shared_ptr<const group::ShareFile> file;
+    std::unique_ptr<platform::SharedLease> lease;
     std::uint32_t slot = kNoSlot;
     std::uint32_t reader = 0;  // among the topic's readers
   };
@@ -57,7 +58,6 @@ class ShareState {
   [[nodiscard]] Result<void> usable() const;
   Result<void> attach(const std::string& topic);
   void leave(std::size_t subscription) noexcept;
-  void let_go(const Subscription& subscription, ring::Cursor& cursor) const noexcept;
   // `in_use`: somebody else is at it.
   Result<void> reorder(Place& place);
   Result<void> reorder_locked(Place& place);
@@ -76,7 +76,7 @@ class ShareState {
   Result<bool> arm_descriptor();
   Result<void> look_after_all(std::int64_t now);
   void repair_what_is_in_the_way(Place& place) const;
-  Result<void> look_after_members(std::int64_t now);
+  void look_after_members(std::int64_t now);
   [[nodiscard]] bool has_company() const noexcept;
 
   std::shared_ptr<BusState> bus_;

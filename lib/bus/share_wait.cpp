@@ -113,7 +113,7 @@ Result<void> ShareState::look_after_all(std::int64_t now) {
   look_at_ = now + kMillisecond;
   for (Place& place : places_) repair_what_is_in_the_way(place);
   if (auto buried = bury_what_is_left(); !buried) return buried;
-  if (auto looked = look_after_members(now); !looked) return looked;
+  look_after_members(now);
   if (now < gone_look_at_) return {};
   gone_look_at_ = now + kIdleSleep;
   for (Place& place : places_) place.shared.look_from_base();  // one who put something back may have died before telling
@@ -125,21 +125,12 @@ Result<void> ShareState::look_after_all(std::int64_t now) {
   return bus_->check();
 }
 
-Result<void> ShareState::look_after_members(std::int64_t now) {
+void ShareState::look_after_members(std::int64_t now) {
   if (watch_ && watch_->heard()) suspicious_till_ = now + kSuspicious;
-  if (now >= suspicious_till_ && now < ask_at_) return {};
+  if (now >= suspicious_till_ && now < ask_at_) return;
   ask_at_ = now + (watch_ || !has_company() ? kIdleSleep : kUntoldSleep);
   for (std::size_t i = 0; i < subscriptions_.size(); ++i) put_back_the_dead(i);
-  const platform::Leases& leases = *bus_->directory().leases();
-  const std::uint64_t own = bus_->directory().incarnation();
-  for (Place& place : places_) {
-    if (place.shared.cursor().owner.load(std::memory_order_relaxed) == own || !place.shared.is_ownerless(leases)) continue;
-    if (auto ordered = reorder(place); !ordered && ordered.error().code() != Errc::in_use) {
-      if (ordered.error().code() != Errc::evicted) return ordered;
-      evicted_ = ordered.error();
-    }
-  }
-  return {};
+  if (!watch_ && has_company()) watch_ = platform::DeathWatch::open(*bus_->directory().leases());
 }
 
 Result<int> ShareState::descriptor() {

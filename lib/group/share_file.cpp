@@ -159,6 +159,16 @@ Result<std::shared_ptr<const ShareFile>> ShareFile::open_or_create(const log::Bu
   return open(bus, spec.group, topic, partitions, platform::Access::write);
 }
 
+Result<std::unique_ptr<platform::SharedLease>> ShareFile::hold_lease(const platform::Leases& leases) const {
+  if (auto held = platform::SharedLease::join(leases, header().lease.load(std::memory_order_acquire) & ~ring::kReserved))
+    return held;
+  auto taken = platform::SharedLease::take(leases, format("members of share group '{}'", spec_.group));
+  if (!taken) return taken;
+  header().lease.store((*taken)->incarnation(), std::memory_order_release);
+  ARUS_KILL_POINT("S-lease");
+  return taken;
+}
+
 Result<std::uint32_t> ShareFile::take_slot(std::uint64_t incarnation) const {
   for (std::uint32_t i = 0; i < kHolders; ++i) {
     std::uint64_t free = platform::kNoIncarnation;

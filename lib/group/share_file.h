@@ -2,6 +2,8 @@
 //
 // Roles. Whoever subscribes makes it, under the lock, beside its name, and renames it. A member takes a slot under the lock; it is given free by
 // its member, or by whoever has put back everything of a dead one. The windows: share_window.h.
+// The members hold one lease together, and that owns the cursors: to producers the group is there as long as any member is, whatever that one is
+// doing, and no death needs a take-over.
 // What a crash leaves: a file *.new that the next one overwrites; a slot of a dead process. Files of topics that were deleted are swept by
 // whoever makes a new one; one from before the last boot is replaced, and the cursors' committed offsets tell where to go on.
 #pragma once
@@ -50,6 +52,8 @@ class ShareFile {
     header().lock_holder.store(incarnation, std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t lock_holder() const noexcept { return header().lock_holder.load(std::memory_order_relaxed); }
+  // Under the lock: holds the lease that the members hold together.
+  [[nodiscard]] Result<std::unique_ptr<platform::SharedLease>> hold_lease(const platform::Leases& leases) const;
   // Under the lock: a free slot. `limit_reached`.
   [[nodiscard]] Result<std::uint32_t> take_slot(std::uint64_t incarnation) const;
   // Under the lock: those attached are told, and the file goes.

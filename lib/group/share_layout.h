@@ -39,6 +39,7 @@ struct ShareHeader {
   std::uint64_t checksum;    // of everything above
   alignas(64) Word removed;  // 1: the group was deleted
   Word lock_holder;          // incarnation, for messages; 0: nobody said
+  Word lease;                // incarnation that the members hold together, and that owns the cursors
 };
 
 // One claim of the ring: a record, or one that was skipped. Both words change together only when the entry passes to the next lap.

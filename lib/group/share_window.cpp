@@ -234,15 +234,17 @@ void SharedPartition::publish() noexcept {
 
 // ---- owner and order -------------------------------------------------------------------------------------------------------------
 
-// An entry whose record stood below a position that the ring has given up. True if somebody might still have wanted it.
+// An entry whose record stood below a position that the ring has given up. True if somebody might still have wanted it. Counted first: after a
+// crash in between one record more is reported as lost than was, and never one less.
 bool SharedPartition::give_up(std::uint64_t sequence, std::uint64_t below) noexcept {
   ShareEntry& entry = this->entry(sequence);
-  std::uint64_t now = entry.state.load(memory_order_acquire);
-  for (;;) {
+  for (std::uint64_t now = entry.state.load(memory_order_acquire);;) {
     const EntryWord word{now};
     if (!is_of(sequence, word) || word.settled() || entry.position.load(memory_order_relaxed) >= below) return false;
-    if (entry.state.compare_exchange_weak(now, EntryWord::make(EntryState::gone, word.lap()).word, memory_order_seq_cst))
+    window_->lost.fetch_add(1, memory_order_relaxed);
+    if (entry.state.compare_exchange_strong(now, EntryWord::make(EntryState::gone, word.lap()).word, memory_order_seq_cst))
       return true;
+    window_->lost.fetch_sub(1, memory_order_relaxed);
   }
 }
 
@@ -269,12 +271,11 @@ bool SharedPartition::jump(std::uint64_t position) noexcept {
   return false;
 }
 
-Result<bool> SharedPartition::reorder(std::uint64_t incarnation, std::uint64_t member, const Policy& policy, Start start,
-                                      Lost& lost) {
-  take(*cursor_, incarnation, member, *ring_.leases);
+Result<bool> SharedPartition::reorder(std::uint64_t lease, std::uint64_t member, const Policy& policy, Start start, Lost& lost) {
+  take(*cursor_, lease, member, *ring_.leases);
   std::uint64_t state = cursor_->state.load(memory_order_acquire);
   if (fits(state)) {
-    // Nothing was lost. The generation rises, so that an eviction meant for the owner that was dead fails.
+    // Nothing was lost. The generation rises, so that an eviction by somebody who has just seen the lease dead fails.
     const std::uint64_t generation = (state >> 8) + 1;
     window_->generation.store(generation, memory_order_release);
     ARUS_KILL_POINT("S-raised");
@@ -328,8 +329,9 @@ Result<bool> SharedPartition::reorder(std::uint64_t incarnation, std::uint64_t m
       const auto first = log::at_offset(ring_, resumption.committed);
       if (!first) return pass(first);
       const std::uint64_t filled = window_->filled_offset.load(memory_order_relaxed);
-      lost = {resumption.committed, first->offset, given_up + first->offset - std::min(first->offset, filled)};
-      window_->lost.fetch_add(lost.records, memory_order_relaxed);
+      const std::uint64_t unseen = first->offset - std::min(first->offset, filled);
+      lost = {resumption.committed, first->offset, given_up + unseen};
+      window_->lost.fetch_add(unseen, memory_order_relaxed);
       raise(window_->filled_offset, first->offset);
       cursor_->lost.fetch_add(lost.records, memory_order_relaxed);
       cursor_->rejoined.store(0, memory_order_release);

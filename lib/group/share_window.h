@@ -9,8 +9,9 @@
 //   settle   S1 entry acquired(me) -> done        S2 base over settled entries, one by one
 //            S3 the cursor's committed offset, then S4 its position, up to what stands before base; both only ever rise
 //   put back P1 entry acquired(holder) -> available, deliveries unchanged; by the holder itself, or by anybody if the holder is dead
-//   reorder  under the group's lock (system calls): a member becomes the cursor's owner; or, after an eviction, what is no longer in the ring
-//            is marked gone and the end goes on where the ring begins
+//   reorder  under the group's lock (system calls), by a member that comes: the cursor's generation rises, and the lease that the members hold
+//            together becomes its owner; by any, after an eviction: what is no longer in the ring is marked gone, and the end goes
+//            on where the ring begins
 //
 // Why it is right. An entry's word carries the lap, and within a lap the deliveries rise with every acquisition: what a member read before it was
 // stopped no longer compares equal when anything has happened since. (An attempt to bury a record does not count; in the worst case a
@@ -67,7 +68,7 @@ class SharedPartition {
 
   // Whether the cursor holds what the window says: else reorder().
   [[nodiscard]] bool fits() const noexcept { return fits(cursor_->state.load(std::memory_order_acquire)); }
-  // Whether somebody has to become the cursor's owner: producers count the group as abandoned.
+  // Whether producers count the group as abandoned.
   [[nodiscard]] bool is_ownerless(const platform::Leases& leases) const noexcept { return is_takeable(*cursor_, leases); }
 
   enum class Found : std::uint8_t { record, nothing, unfit, corrupt };
@@ -97,7 +98,7 @@ class SharedPartition {
     std::uint64_t to;
     std::uint64_t records;  // of these that were not settled
   };
-  Result<bool> reorder(std::uint64_t incarnation, std::uint64_t member, const Policy& policy, Start start, Lost& lost);
+  Result<bool> reorder(std::uint64_t lease, std::uint64_t member, const Policy& policy, Start start, Lost& lost);
 
   [[nodiscard]] ShareCounts counts() const noexcept;
   // From the next look on, begin with the oldest.

@@ -19,6 +19,15 @@ constexpr std::string_view kTemporary = "new-";
 
 std::string hex(std::uint64_t number) { return format("{:016x}", number); }
 
+struct flock lock_of(short type) noexcept {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = kLockedByte;
+  lock.l_len = 1;
+  return lock;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Leases>> Leases::open(std::string directory) {
@@ -51,7 +60,9 @@ std::string Leases::describe(std::uint64_t incarnation) const {
   std::string command;
   if (!(file >> pid)) return format("a process that is gone (lease {})", hex(incarnation));
   std::getline(file >> std::ws, command);
-  return format("pid {} ({}){}", pid, command, dead(incarnation) ? ", dead" : "");
+  const char* state = dead(incarnation) ? ", dead" : "";
+  if (pid[0] < '0' || pid[0] > '9') return format("{} {}{}", pid, command, state);  // a shared one
+  return format("pid {} ({}){}", pid, command, state);
 }
 
 void Leases::sweep() const noexcept try {
@@ -66,25 +77,25 @@ void Leases::sweep() const noexcept try {
 } catch (...) {  // out of memory: another time
 }
 
-Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
-  const std::uint64_t generation = fork_generation();
+namespace {
+
+struct Taken {
+  Descriptor file;
+  std::uint64_t incarnation;
+};
+
+// Makes a lease's file, locked before it has its name.
+Result<Taken> make(const Leases& leases, const std::string& content, short lock_type) {
   for (int attempt = 0; attempt < 100; ++attempt) {
     const std::uint64_t incarnation = random_word() & ~std::uint64_t{1};
     if (incarnation == kNoIncarnation) continue;
     const std::string temporary = format("{}/{}{}", leases.directory(), kTemporary, hex(incarnation));
     auto file = create_file(temporary, {.mode = 0644});
     if (!file) return pass(file);
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = kLockedByte;
-    lock.l_len = 1;
+    struct flock lock = lock_of(lock_type);
     if (fcntl(file->get(), F_OFD_SETLK, &lock) != 0) continue;  // a sweeper has it, and removes it
     struct stat status {};
     if (fstat(file->get(), &status) != 0 || status.st_nlink == 0) continue;
-    std::string command;
-    std::getline(std::ifstream("/proc/self/comm"), command);
-    const std::string content = format("{} {}\n", getpid(), command);
     const std::string path = leases.path(incarnation);
     if (write(file->get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
         rename(temporary.c_str(), path.c_str()) != 0) {
@@ -92,10 +103,49 @@ Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
       unlink(temporary.c_str());
       return fail_system(error, "write lease", path);
     }
-    close_in_child(file->get());
-    return std::unique_ptr<Lease>(new Lease(path, std::move(*file), incarnation, generation));
+    return Taken{std::move(*file), incarnation};
   }
   return fail(Errc::system, "could not take a lease in {}: every attempt was swept away", leases.directory());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
+  const std::uint64_t generation = fork_generation();
+  std::string command;
+  std::getline(std::ifstream("/proc/self/comm"), command);
+  auto taken = make(leases, format("{} {}\n", getpid(), command), F_WRLCK);
+  if (!taken) return pass(taken);
+  close_in_child(taken->file.get());
+  return std::unique_ptr<Lease>(new Lease(leases.path(taken->incarnation), std::move(taken->file), taken->incarnation, generation));
+}
+
+SharedLease::SharedLease(Descriptor file, std::uint64_t incarnation) noexcept
+    : file_(std::move(file)), incarnation_(incarnation), generation_(fork_generation()) {
+  close_in_child(file_.get());
+}
+
+Result<std::unique_ptr<SharedLease>> SharedLease::take(const Leases& leases, const std::string& what) {
+  auto taken = make(leases, what + '\n', F_RDLCK);
+  if (!taken) return pass(taken);
+  return std::unique_ptr<SharedLease>(new SharedLease(std::move(taken->file), taken->incarnation));
+}
+
+std::unique_ptr<SharedLease> SharedLease::join(const Leases& leases, std::uint64_t incarnation) {
+  if (incarnation == kNoIncarnation) return nullptr;
+  auto file = open_file(leases.path(incarnation), O_RDONLY);
+  if (!file) return nullptr;
+  struct flock lock = lock_of(F_RDLCK);
+  struct stat status {};
+  if (fcntl(file->get(), F_OFD_SETLK, &lock) != 0 || fstat(file->get(), &status) != 0 || status.st_nlink == 0) return nullptr;
+  return std::unique_ptr<SharedLease>(new SharedLease(std::move(*file), incarnation));
+}
+
+SharedLease::~SharedLease() {
+  if (same_process(generation_))
+    keep_in_child(file_.get());
+  else
+    file_.release();  // closed when the child was forked
 }
 
 Lease::~Lease() {

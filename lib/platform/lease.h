@@ -60,4 +60,24 @@ class Lease {
   std::uint64_t generation_;
 };
 
+// A lease that several hold together, and that is alive as long as one of them is: each has its file locked for reading. In a forked child as
+// Lease.
+class SharedLease {
+ public:
+  // A new one; `what` tells people whose it is, and does not begin with a digit.
+  static Result<std::unique_ptr<SharedLease>> take(const Leases& leases, const std::string& what);
+  // Holds the one of that incarnation as well, which may be dead; null if its file is gone.
+  static std::unique_ptr<SharedLease> join(const Leases& leases, std::uint64_t incarnation);
+  ~SharedLease();
+  SharedLease(const SharedLease&) = delete;
+  SharedLease& operator=(const SharedLease&) = delete;
+  [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
+
+ private:
+  SharedLease(Descriptor file, std::uint64_t incarnation) noexcept;
+  Descriptor file_;
+  std::uint64_t incarnation_;
+  std::uint64_t generation_;  // of fork
+};
+
 }  // namespace arus::platform

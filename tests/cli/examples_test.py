@@ -57,6 +57,15 @@ class Programs(CliTest):
         self.assertEqual(lines[:2], ["reads weather/0", "reads weather/1"])
         self.assertEqual(sorted(int(line.split()[1]) for line in lines[2:]), list(range(10)))
 
+    def test_worker(self):
+        self.topic("jobs")
+        self.topic("jobs.dead")
+        self.produce(["1", "bad", "2"], topic="jobs")
+        lines = self.run_example("worker").splitlines()
+        self.assertEqual(lines[:3], ["done: 1", "failed for the 1. time: bad", "done: 2"])
+        self.assertEqual(lines[3:], ["failed for the 2. time: bad", "failed for the 3. time: bad"])
+        self.assertEqual(self.values(topic="jobs.dead"), ["bad"])
+
     def test_rpc(self):
         self.started.append(subprocess.Popen([self.program("rpc_server")], env=self.environment()))
         self.assertEqual(self.run_example("rpc_client").splitlines(),
@@ -71,8 +80,8 @@ class Readme(unittest.TestCase):
             self.skipTest("there is no README.md yet")
         with open(README, encoding="utf-8") as file:
             blocks = re.findall(r"^```cpp\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
-        examples = {name: example(name).strip() for name in ("quickstart_producer", "quickstart_consumer", "loan", "group_member", "rpc_server",
-                                                                 "rpc_client")}
+        names = ("quickstart_producer", "quickstart_consumer", "loan", "group_member", "worker", "rpc_server", "rpc_client")
+        examples = {name: example(name).strip() for name in names}
         for block in blocks:
             self.assertIn(block.strip(), examples.values(), "this block of README.md is none of tools/examples")
         for name in ("quickstart_producer", "quickstart_consumer"):
