@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes what arus-bench and arus-bench-parts measured into the tables of README.md, between its markers.
+"""Writes what arus-bench, arus-bench-parts and arus-bench-takeover measured into the tables of README.md, between its markers.
 
-tables.py README.md CROSS.json PARTS.json COMMAND
+tables.py README.md CROSS.json PARTS.json TAKEOVER.json COMMAND
 """
 
 import json
@@ -140,6 +140,12 @@ def parts(measured):
     return table(["benchmark", "ns per record", "spread (cv)", "GB/s"], lines)
 
 
+def takeover(measured):
+    rows = [[scene, *(number(found[one]) for one in ("least", "q25", "median", "q75", "most")), str(found["deaths"])]
+            for scene, found in measured["scenes"].items()]
+    return table(["who dies", "least µs", "25 %", "median", "75 %", "most", "n"], rows)
+
+
 def replace_between(text, name, content):
     pattern = re.compile(rf"(<!-- {name}:begin[^\n]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     if not pattern.search(text):
@@ -148,19 +154,22 @@ def replace_between(text, name, content):
 
 
 def main():
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         sys.exit(__doc__)
-    readme, cross_file, parts_file, command = sys.argv[1:]
+    readme, cross_file, parts_file, takeover_file, command = sys.argv[1:]
     with open(cross_file, encoding="utf-8") as file:
         cross = json.load(file)
     with open(parts_file, encoding="utf-8") as file:
         measured_parts = json.load(file)
+    with open(takeover_file, encoding="utf-8") as file:
+        measured_takeover = json.load(file)
     with open(readme, encoding="utf-8") as file:
         text = file.read()
     text = replace_between(text, "environment", environment(cross, command))
     text = replace_between(text, "figures", figures(cross))
     text = replace_between(text, "cross-process", cross_process(cross))
     text = replace_between(text, "parts", parts(measured_parts))
+    text = replace_between(text, "takeover", takeover(measured_takeover))
     with open(readme, "w", encoding="utf-8") as file:
         file.write(text)
 
