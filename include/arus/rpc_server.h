@@ -157,7 +157,7 @@ struct ServerStatistics {
   std::uint32_t clients;
 };
 
-// One server process (or thread) of a service. Move-only; belongs to one thread at a time, but for stop(). Several may serve the same
+// One server process (or thread) of a service. Move-only; belongs to one thread at a time, but for stop() and statistics(). Several may serve the same
 // service; each has its own clients' rings, so that a stopped or hostile client harms only itself.
 //
 // Crash: its clients' calls end with `unavailable` within milliseconds; its files are swept by whoever comes by. A request that

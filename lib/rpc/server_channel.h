@@ -48,6 +48,7 @@ struct ServerCore {
   std::atomic<std::uint64_t> refused{0};
   std::atomic<std::uint64_t> dropped{0};
   std::atomic<std::uint32_t> parked{0};
+  std::atomic<std::uint32_t> clients{0};
 
   [[nodiscard]] platform::Bells& bells() const noexcept { return *bus->directory().bells(); }
   [[nodiscard]] bool ours() const noexcept { return bus->ours(); }

@@ -213,6 +213,7 @@ void ServerState::detach(std::uint32_t client, SlotState leave) noexcept {
 }
 
 void ServerState::choose_way() noexcept {
+  core_->clients.store(static_cast<std::uint32_t>(attached_.size()), std::memory_order_relaxed);
   const bool by_doorbell = attached_.size() > (by_doorbell_ ? kDirect / 2 : kDirect);
   if (by_doorbell == by_doorbell_) return;
   by_doorbell_ = by_doorbell;
@@ -494,7 +495,7 @@ ServerStatistics ServerState::statistics() const noexcept {
           .refused = core_->refused.load(std::memory_order_relaxed),
           .dropped = core_->dropped.load(std::memory_order_relaxed),
           .outstanding = core_->outstanding.load(std::memory_order_relaxed),
-          .clients = static_cast<std::uint32_t>(attached_.size())};
+          .clients = core_->clients.load(std::memory_order_relaxed)};
 }
 
 }  // namespace detail

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -260,7 +261,7 @@ TEST_P(RpcKillPoints, EveryCallIsAccountedFor) {
           }
           rpc::Server server = serve(bus, world.ledger, 0);
           std::size_t taken = 0;
-          for (int i = 0; i < 200 && taken < 30; ++i) taken += must(server.poll(5ms));
+          for (int i = 0; i < 400 && taken < 150; ++i) taken += must(server.poll(5ms));
           must(server.drain());
         }
       });
@@ -283,8 +284,8 @@ TEST_P(RpcKillPoints, EveryCallIsAccountedFor) {
   EXPECT_GT(fired, 0u) << "nobody has passed " << GetParam();
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RpcKillPoints, testing::ValuesIn(kRpcPoints), [](const auto& info) {
-  std::string name(info.param);
+INSTANTIATE_TEST_SUITE_P(All, RpcKillPoints, testing::ValuesIn(kRpcPoints), [](const auto& tested) {
+  std::string name(tested.param);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });

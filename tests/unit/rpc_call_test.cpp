@@ -260,15 +260,14 @@ TEST_F(RpcTest, WorkersRunHandlersSideBySide) {
 
 rpc::Server counting(Bus& bus, const rpc::ServerConfig& config = {}) {
   rpc::Server server = echoing(bus, config);
-  must(server.method(
-      "count",
-      [](const rpc::Incoming& request, rpc::Responder responder) {
-        const std::uint64_t upto = *request.as<std::uint64_t>();
-        for (std::uint64_t i = 0; i < upto; ++i)
-          if (!responder.write(bytes_of(i))) return;
-        static_cast<void>(responder.finish());
-      },
-      {.streaming = true}));
+  must(server.method("count",
+                     [](const rpc::Incoming& request, rpc::Responder responder) {
+                       const std::uint64_t upto = *request.as<std::uint64_t>();
+                       for (std::uint64_t i = 0; i < upto; ++i)
+                         if (!responder.write(bytes_of(i))) return;
+                       static_cast<void>(responder.finish());
+                     },
+                     {.streaming = true}));
   return server;
 }
 
@@ -307,16 +306,15 @@ TEST_F(RpcTest, AStreamThatIsNotReadLeavesRoomForOtherCalls) {
 TEST_F(RpcTest, AStreamThatNobodyReadsEndsWithResourceExhausted) {
   std::atomic<bool> told{false};
   rpc::Server server = echoing(bus, {.workers = 1, .reply_patience = 5ms});
-  must(server.method(
-      "endless",
-      [&](const rpc::Incoming&, rpc::Responder responder) {
-        for (;;)
-          if (const auto written = responder.write(bytes("again")); !written) {
-            told = written.error().code() == Code::resource_exhausted;
-            return;
-          }
-      },
-      {.streaming = true}));
+  must(server.method("endless",
+                     [&](const rpc::Incoming&, rpc::Responder responder) {
+                       for (;;)
+                         if (const auto written = responder.write(bytes("again")); !written) {
+                           told = written.error().code() == Code::resource_exhausted;
+                           return;
+                         }
+                     },
+                     {.streaming = true}));
   Serving serving(std::move(server));
   rpc::Client client = connect({.ring_bytes = 64 << 10});
   rpc::Stream stream = client.stream("endless", kNull);
@@ -337,16 +335,15 @@ TEST_F(RpcTest, AStreamThatNobodyReadsEndsWithResourceExhausted) {
 TEST_F(RpcTest, AStreamThatIsDroppedIsCancelledAtTheServer) {
   std::atomic<bool> cancelled{false};
   rpc::Server server = echoing(bus, {.workers = 1, .reply_patience = kSoon});
-  must(server.method(
-      "endless",
-      [&](const rpc::Incoming&, rpc::Responder responder) {
-        for (;;)
-          if (const auto written = responder.write(bytes("again")); !written) {
-            cancelled = written.error().code() == Code::cancelled;
-            return;
-          }
-      },
-      {.streaming = true}));
+  must(server.method("endless",
+                     [&](const rpc::Incoming&, rpc::Responder responder) {
+                       for (;;)
+                         if (const auto written = responder.write(bytes("again")); !written) {
+                           cancelled = written.error().code() == Code::cancelled;
+                           return;
+                         }
+                     },
+                     {.streaming = true}));
   Serving serving(std::move(server));
   rpc::Client client = connect({.ring_bytes = 64 << 10});
   {
