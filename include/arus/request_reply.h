@@ -88,7 +88,7 @@ struct RequesterStatistics {
 };
 
 // Sends requests and finds their replies. Move-only; belongs to one thread at a time. It reads the replies as an observer, which
-// disturbs nobody and leaves nothing behind.
+// disturbs nobody and leaves nothing behind; the topic's ring must have room for the replies that come between two of its waits or polls.
 //
 // Codes of this side: `deadline_exceeded` (also where a full ring held it up so long), `resource_exhausted` (max_in_flight),
 // `invalid_argument` (a header of the names above), `out_of_range` (too large), `unavailable` (a topic was deleted), `cancelled`.

@@ -75,16 +75,18 @@ TEST_F(RequestReply, ThereAndBackBetweenTwoProcesses) {
 }
 
 TEST_F(RequestReply, ManyInFlightFromSeveralProcessesToSeveralProcesses) {
+  create("many", {.partition_bytes = 1 << 20});  // room for all replies at once: nobody reads while requests are sent
   const Answering one(path(), answer_of);
   const Answering two(path(), answer_of);
   const auto ask = [this](const std::string& name) {
     const Bus own = must(Bus::open(path()));
-    Requester client = must(Requester::open(own, filled({})));
+    Requester client = must(Requester::open(own, filled({.replies = "many"})));
     std::vector<Pending> pending;
     for (int i = 0; i < 300; ++i) pending.push_back(must(client.request_async(bytes(name + std::to_string(i)))));
     for (int i = 299; i >= 0; --i)  // out of order
       EXPECT_EQ(value_of(pending[static_cast<std::size_t>(i)].get()), "re: " + name + std::to_string(i));
     EXPECT_EQ(client.statistics().late_replies, 0u);
+    EXPECT_EQ(client.statistics().lost_replies, 0u);
   };
   Child other([&](const Child::Side&) { ask("b"); });
   ask("a");
