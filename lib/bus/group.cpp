@@ -99,7 +99,9 @@ Result<std::vector<Part>> parts_of(const std::shared_ptr<BusState>& bus, const s
     }
     auto table = (*topic)->groups(access);
     if (!table) return pass(table);
-    const auto index = (*table)->find(group);
+    auto index = (*table)->find(group);
+    // A share group of that name is another thing (share.h).
+    if (index && (*table)->kind(*index) != group::GroupTable::Kind::partitions) index.reset();
     if (index)
       parts.push_back({std::move(*topic), std::move(*table), *index});
     else if (!wanted.empty())

@@ -27,7 +27,8 @@ Result<std::vector<LeaseInfo>> list_leases(const platform::Leases& leases) {
     const std::int64_t taken = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
     lease.age_ns = std::max<std::int64_t>(platform::wall_time() - taken, 0);
     std::ifstream file(path);
-    if (file >> lease.pid) std::getline(file >> std::ws, lease.command);
+    if (!(file >> lease.pid)) continue;  // one that several processes hold together is nobody's alone
+    std::getline(file >> std::ws, lease.command);
     lease.alive = !leases.dead(lease.incarnation);
     found.push_back(std::move(lease));
   }

@@ -11,7 +11,7 @@ namespace arus::log {
 
 struct LeaseInfo {
   std::uint64_t incarnation;
-  std::int64_t pid;     // as its process sees itself, perhaps in another pid namespace; 0: it did not say
+  std::int64_t pid;     // as its process sees itself, perhaps in another pid namespace
   std::string command;  // as it says
   std::uint32_t uid;    // of the file
   std::int64_t age_ns;  // since it was taken
