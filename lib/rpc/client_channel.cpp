@@ -120,7 +120,7 @@ void ClientChannel::cancel(std::uint64_t id) const noexcept {
   channel_.slot(slot_of(id)).cancelled.store(id, memory_order_release);
 }
 
-void ClientChannel::give_back() noexcept {
+void ClientChannel::advance() noexcept {
   while (oldest_ != replies_.position()) {
     const std::uint32_t held = held_[oldest_ & mask_];
     if (held == 0) {  // padding at the ring's end was passed over

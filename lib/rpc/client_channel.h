@@ -71,10 +71,15 @@ class ClientChannel {
     held_[received.position & mask_] = static_cast<std::uint32_t>(received.cells);
     ++holds_;
   }
-  void release(std::uint64_t position) noexcept {
+  // Of a channel that is in use …
+  void give_back(std::uint64_t position) noexcept {
     held_[position & mask_] |= kReleased;
     --holds_;
-    if (const std::uint32_t oldest = held_[oldest_ & mask_]; oldest == 0 || (oldest & kReleased) != 0) give_back();
+    if (const std::uint32_t oldest = held_[oldest_ & mask_]; oldest == 0 || (oldest & kReleased) != 0) advance();
+  }
+  // … and of one that may have been retired: then the last release deletes it.
+  void release(std::uint64_t position) noexcept {
+    give_back(position);
     if (retired_ && holds_ == 0) [[unlikely]]
       delete this;
   }
@@ -99,7 +104,7 @@ class ClientChannel {
   static constexpr std::uint32_t kReleased = 1u << 31;
   ClientChannel(std::shared_ptr<arus::detail::BusState> bus, const ServerName& server, ServerFile file, ChannelFile channel,
                 std::uint32_t place) noexcept;
-  void give_back() noexcept;
+  void advance() noexcept;
 
   std::shared_ptr<arus::detail::BusState> bus_;
   ServerName server_;

@@ -60,7 +60,7 @@ void ClientState::receive(ClientChannel& channel) {
       accept(channel, slots_[index], received);
     } else {  // an attempt that was given up with its server
       ++late_;
-      channel.release(received.position);
+      channel.give_back(received.position);
     }
     if (channel.held_back()) [[unlikely]]
       make_room(channel);
@@ -73,7 +73,7 @@ void ClientState::make_room(ClientChannel& channel) {
     item.copy = std::make_unique<std::byte[]>(std::max<std::size_t>(item.body.size(), 1));
     platform::copy(item.copy.get(), item.body.data(), item.body.size());
     item.body = {item.copy.get(), item.body.size()};
-    channel.release(item.position);
+    channel.give_back(item.position);
   };
   for (Slot& slot : slots_) {
     if (!slot.owned || slot.channel != &channel) continue;
@@ -88,7 +88,7 @@ void ClientState::accept(ClientChannel& channel, Slot& slot, const Received& rec
   if (slot.decided) {  // by deadline or cancel(): too late
     ++late_;
     if (!last) channel.consumed(slot.id, received.cells);
-    channel.release(received.position);
+    channel.give_back(received.position);
     if (last) off_wire(slot);
     return;
   }
@@ -98,14 +98,14 @@ void ClientState::accept(ClientChannel& channel, Slot& slot, const Received& rec
       slot.items.push_back(std::move(item));
       ++ended_;
     } else {  // a server that breaks the protocol
-      channel.release(received.position);
+      channel.give_back(received.position);
     }
     return;
   }
   const Code code = received.call.code < kCodes ? static_cast<Code>(received.call.code) : Code::unknown;
   if (code == Code::ok) [[likely]] {
     if ((received.call.flags & kEnd) != 0 && slot.streaming) {
-      channel.release(received.position);
+      channel.give_back(received.position);
     } else if (slot.streaming) {
       slot.items.push_back(std::move(item));
     } else {
@@ -118,7 +118,7 @@ void ClientState::accept(ClientChannel& channel, Slot& slot, const Received& rec
   }
   std::string text((received.call.flags & kText) != 0 ? arus::text(received.body) : std::string_view());
   Status status = text.empty() ? Status(code) : Status(code, std::move(text));
-  channel.release(received.position);
+  channel.give_back(received.position);
   if (code == Code::unavailable && (received.call.flags & kNotRun) != 0) {
     slot.refused = true;
     slot.status = std::move(status);
