@@ -16,9 +16,9 @@ class OneService {
       : bus_(arus::Bus::open_or_create({.directory = scratch_.path()}).value()), server(bus_.server("service", config).value()) {
     server.method("echo", [](const arus::rpc::Incoming& request) { return request.body(); }).value();
     server.method<std::uint64_t, std::uint64_t>("next", [](const std::uint64_t& number) { return number + 1; }).value();
-    server.method("deferred", [](const arus::rpc::Incoming& request, arus::rpc::Responder responder) {
-            responder.finish(request.body()).value();
-          })
+    server
+        .method("deferred", [](const arus::rpc::Incoming& request,
+                               arus::rpc::Responder responder) { responder.finish(request.body()).value(); })
         .value();
     server.start().value();
   }
