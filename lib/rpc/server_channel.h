@@ -94,7 +94,9 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   [[nodiscard]] bool ready() const noexcept { return requests_.ready(); }
   ring::Found look(Received& received) noexcept { return requests_.look(received); }
   // The line of the next reply's body, which nobody polls, asked for while the request is looked at.
-  void prefetch() const noexcept { platform::prefetch_for_write(replies_.next_body()); }
+  void prefetch() const noexcept {
+    if (!core_->several_threads.load(std::memory_order_relaxed)) platform::prefetch_for_write(replies_.next_body());
+  }
   void pass(const Received& received) noexcept {
     requests_.pass(received);
     requests_.publish(requests_.position());
