@@ -30,7 +30,7 @@ class Completion(CliTest):
 
     def test_options(self):
         self.assertEqual(self.offers("doctor", "--re"), ["--repair"])
-        self.assertEqual(self.offers("consume", "--st"), ["--stats"])
+        self.assertEqual(self.offers("consume", "--stat"), ["--stats"])
         self.assertLessEqual({"--bus", "--json", "--help", "-n", "--count", "-f", "--follow"}, set(self.offers("tail", "-")))
         self.assertEqual(self.offers("consume", "x", "-c", ""), [])
 

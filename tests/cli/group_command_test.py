@@ -71,7 +71,8 @@ class GroupCommand(CliTest):
         self.assertIn("delivery is lossy and not lossless", error)
 
     def test_reset(self):
-        self.produce(range(20))
+        for partition in ("0", "1"):
+            self.produce(range(10), "-p", partition)
         self.assertEqual(len(self.values("-g", "g")), 20)
         before = self.committed()
         shown = self.arus("group", "reset", "g", "--to-earliest")
