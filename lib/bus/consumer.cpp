@@ -181,11 +181,9 @@ Result<void> ConsumerState::subscribe_pattern(std::string_view pattern) {
   if (auto good = usable(); !good) return good;
   if (!subscriptions_.empty())
     return fail(Errc::invalid_argument, "this consumer reads topics by name; unsubscribe from them, or make another consumer");
-  try {
-    pattern_.emplace(pattern.begin(), pattern.end(), std::regex::extended | std::regex::nosubs);
-  } catch (const std::regex_error& error) {
-    return fail(Errc::invalid_argument, "'{}' is no extended regular expression: {}", pattern, error.what());
-  }
+  auto compiled = platform::Pattern::compile(pattern);
+  if (!compiled) return pass(compiled);
+  pattern_ = std::move(*compiled);
   if (!config_.group.empty())
     if (auto joined = join_group(); !joined) {
       pattern_.reset();
@@ -198,7 +196,7 @@ Result<void> ConsumerState::subscribe_pattern(std::string_view pattern) {
 Result<void> ConsumerState::follow_pattern() {
   auto topics = bus_->directory().topics();
   if (!topics) return pass(topics);
-  std::erase_if(*topics, [&](const std::string& name) { return !std::regex_match(name, *pattern_); });
+  std::erase_if(*topics, [&](const std::string& name) { return !pattern_->matches(name); });
   const auto is_there = [&](const Subscription& one) {
     return std::find(topics->begin(), topics->end(), one.topic->name()) != topics->end() && one.topic->check();
   };

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <memory>
 #include <optional>
-#include <regex>
 #include <vector>
 
 #include "bus/partition_reader.h"
@@ -15,6 +14,7 @@
 #include "platform/bells.h"
 #include "platform/clock.h"
 #include "platform/descriptor_set.h"
+#include "platform/pattern.h"
 
 namespace arus::detail {
 
@@ -101,7 +101,7 @@ class ConsumerState {
   std::vector<const ring::Cursor*> pending_;       // of partitions that are ours as soon as their reader lets go
   std::uint64_t followed_ = 0;                     // generation of the group's state that the readers are those of
   AssignmentListener listener_;
-  std::optional<std::regex> pattern_;
+  std::optional<platform::Pattern> pattern_;
   std::unique_ptr<platform::DescriptorSet> descriptors_;  // of descriptor(), in a group
   std::size_t next_ = 0;  // the reader to begin with, so that a busy partition does not starve the others
   RecordBuffer buffer_;

@@ -213,7 +213,7 @@ Result<void> GroupFile::change(const Edit& edit, std::int64_t patience) {
   if (!held) return pass(held);
   pulse().holder.store(bus_.incarnation(), std::memory_order_relaxed);
   ARUS_KILL_POINT("H-locked");
-  const auto done = [&]() -> Result<void> {
+  auto done = [&]() -> Result<void> {
     auto state = read();
     if (!state) return pass(state);
     auto edited = edit(*state);
