@@ -133,13 +133,19 @@ Result<void> ConsumerState::take_what_is_ours() {
     if (!one.whole) continue;
     for (std::uint32_t i = 0; i < one.topic->config().partitions; ++i) {
       if (!membership_->is_mine(one.topic->name(), i) || has_reader(*one.topic, i)) continue;
+      const ring::Cursor& cursor = one.table->cursors(i)[one.group];
+      // Looked at once a millisecond while it is pending: mapping the partition can wait until it is free.
+      if (!group::is_takeable(cursor, *bus_->directory().leases())) {
+        pending_.push_back(&cursor);
+        continue;
+      }
       auto reader = PartitionReader::join(one.topic, i, reading(one));
       if (reader) {
         readers_.push_back(std::move(*reader));
         come.push_back({one.topic->name(), i});
         continue;
       }
-      pending_.push_back(&one.table->cursors(i)[one.group]);
+      pending_.push_back(&cursor);
       if (reader.error().code() != Errc::in_use) result = pass(reader);
     }
   }
