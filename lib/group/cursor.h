@@ -7,8 +7,14 @@
 // that is to have it next, which producers then treat as its reader.
 // Pairs. owner: the exchange that lets go (release) with the one that takes (acquire) makes position and committed visible. state: see
 // evict_if_due in ring/room.cpp.
-// What a crash leaves: an owner that is dead (the next one takes it), or a cursor between two owners that is consistent at each step:
-// committed before position; where one joined anew, `rejoined` tells (below).
+// What a crash leaves, each time a dead owner, whose cursor the next one takes:
+//   G-owned           the generation of the reader before: position and committed are its own still
+//   G-taken           the same, with this reader's generation
+//   G-joined          a position that committed knows nothing of: `rejoined` says so, and the next one joins or begins anew
+//   G-begun           committed stands, `rejoined` is set still: the next one begins anew, nothing was handed out in between
+//   cursor-committed  committed is ahead of position: the next one passes over what is settled (bus/partition_reader.cpp)
+//   G-let-go          a promise that nobody was told of: whoever waits for the partition looks every 50 ms
+//   G-guarded         a promise on behalf of a dead reader: as above
 #pragma once
 
 #include <cstdint>
