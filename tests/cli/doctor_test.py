@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
+import time
 
 from harness import ARUS, CliTest, main, wait_until
 
@@ -221,6 +223,68 @@ class Processes(DoctorTest):
         for doctor in doctors:
             self.finish(doctor)
         self.assertNotIn("dead_claim", self.codes(self.doctor()))
+
+
+class KilledRepair(DoctorTest):
+    """A repair that is killed at some moment: nothing is lost, and the next one finishes."""
+
+    TOPICS = [f"t{number}" for number in range(6)]
+    ROUNDS = 12
+
+    def setUp(self):
+        super().setUp()
+        for topic in self.TOPICS:
+            self.topic(topic, "--partition-bytes", "64K")
+            self.produce(["first"], topic=topic)
+
+    def leave_dead(self):
+        """In each topic a record that a dead producer left open; and a group with two dead members."""
+        holders = [self.leave_open(topic) for topic in self.TOPICS for _ in range(2)]
+        members = [self.start("consume", *self.TOPICS, "-g", "g", stdout=subprocess.DEVNULL) for _ in range(2)]
+        wait_until(lambda: len(self.members()) == 2, "both are members")
+        for process in holders + members:
+            process.kill()
+            process.wait()
+
+    def members(self):
+        groups = self.arus("group", "list", "--json").json["groups"]
+        return groups[0]["members"] if groups else []
+
+    def test_killed_at_any_moment(self):
+        chance = random.Random(20)
+        began = time.monotonic()
+        self.doctor("--repair")
+        whole = time.monotonic() - began
+        unfinished = 0
+        for number in range(self.ROUNDS):
+            self.leave_dead()
+            victim = self.start("doctor", "--repair", "--json", "--root", self.root)
+            # Most while it repairs, which is at its beginning; and none before it has opened the bus.
+            while victim.poll() is None and not self.lease_of(victim):
+                pass
+            if number % 3 > 0:
+                time.sleep(chance.uniform(0, 0.003 if number % 3 == 1 else whole))
+            victim.kill()
+            victim.wait()
+            second = self.doctor("--repair")
+            unfinished += any(finding["repaired"] and finding["code"] in ("dead_claim", "dead_member") for finding in second["findings"])
+            third = self.doctor("--repair")
+            for code in ("dead_claim", "dead_member", "open_claim", "repair", "corrupt"):
+                self.assertNotIn(code, self.codes(third), third)
+            for topic in self.TOPICS:
+                self.produce(["after"], topic=topic)
+                self.assertEqual(self.values("-q", topic=topic), ["first"] + ["before", "before", "after"] * (number + 1), topic)
+        print(f"{unfinished} of {self.ROUNDS} were killed before they had finished", flush=True)
+
+    def lease_of(self, process):
+        for name in os.listdir(os.path.join(self.bus, "leases")):
+            try:
+                with open(os.path.join(self.bus, "leases", name), encoding="ascii") as file:
+                    if file.read().startswith(f"{process.pid} "):
+                        return True
+            except FileNotFoundError:
+                pass
+        return False
 
 
 class Groups(DoctorTest):
