@@ -1,9 +1,11 @@
 """arus export prometheus: what a Prometheus server fetches."""
 
 import json
+import os
 import shutil
 import signal
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 
@@ -73,6 +75,34 @@ class Export(CliTest):
         self.assertEqual(values['arus_topic_up{topic="later"}'], 1)
         self.arus("topic", "delete", "later")
         self.assertNotIn('arus_topic_up{topic="later"}', self.fetch())
+        self.finish(server, sends=signal.SIGTERM)
+
+    def test_services(self):
+        service = subprocess.Popen([os.path.join(os.environ["ARUS_HELPERS"], "rpc_service")], env=self.environment())
+        self.started.append(service)
+        patient = ["--deadline", "60s", "--connect-timeout", "60s"]
+        for _ in range(3):
+            self.arus("rpc", "call", "helper", "count", "2", *patient)
+        self.arus("rpc", "call", "helper", "throws", "", *patient, code=20 + 13)
+        self.arus("rpc", "call", "helper", "count", "--", "-1", code=20 + 11)
+        server = self.serve()
+        values = self.fetch()
+        where = f'service="helper",server="pid {service.pid} (rpc_service)"'
+        self.assertEqual(values[f"arus_rpc_server_alive{{{where}}}"], 1)
+        self.assertEqual(values[f"arus_rpc_outstanding_calls{{{where}}}"], 0)
+        self.assertGreaterEqual(values[f"arus_rpc_clients{{{where}}}"], 0)
+        calls = {name: value for name, value in values.items() if name.startswith("arus_rpc_calls_total")}
+        self.assertEqual(calls, {f'arus_rpc_calls_total{{{where},method="{method}",code="{code}"}}': count
+                                 for method, code, count in (("count", "ok", 3), ("count", "out_of_range", 1), ("throws", "internal", 1))})
+        for method in ("twice", "count", "never", "throws"):
+            half, most = (values[f'arus_rpc_latency_seconds{{{where},method="{method}",quantile="{q}"}}'] for q in ("0.5", "0.99"))
+            self.assertLessEqual(half, most)
+            self.assertEqual(most > 0, method in ("count", "throws"), method)
+        self.arus("rpc", "call", "helper", "count", "1", *patient)
+        self.assertEqual(self.fetch()[f'arus_rpc_calls_total{{{where},method="count",code="ok"}}'], 4)
+        service.kill()
+        service.wait()
+        self.assertEqual(self.fetch().get(f"arus_rpc_server_alive{{{where}}}", 0), 0)
         self.finish(server, sends=signal.SIGTERM)
 
     def test_only_this_host_by_default(self):
