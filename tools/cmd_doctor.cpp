@@ -94,8 +94,8 @@ constexpr const char* kDetails =
     R"(Looks at the directory and its permissions, at processes that died or are stopped, at every topic
 and group, at services, and at the machine; it takes less than a second. Whoever opens a bus, and so
 doctor as well, removes what dead processes left in leases and tmp. With --repair it also settles the
-records that dead producers left open, and takes dead members out of groups. That can be done any
-time, twice, and while data flows.
+records that dead producers left open, takes dead members out of groups, and removes doorbells of the
+dead. That can be done any time, twice, and while data flows.
 
 Examples:
   arus doctor
@@ -107,7 +107,7 @@ JSON: {"bus":DIR,"worst":SEVERITY,
                "repaired":BOOL}],                                            the worst first
   "processes":[{pid,command,user,alive,stopped,age_seconds,writes:[TOPIC]}]}
   codes: bus permission foreign_files dead_process stopped_process scratch repair topic idle schema limit
-  open_claim dead_claim dead_member holds_back slow_group evicted no_reader no_server busy_server space memory
+  open_claim dead_claim dead_member dead_fifo holds_back slow_group evicted no_reader no_server busy_server space memory
   remove_ipc cores clock_source huge_pages, and of topics that cannot be read the error's code
 
 Exit codes: 0 nothing is wrong; 11 warnings; 12 errors, or the code of the first error in arus --help

@@ -17,6 +17,7 @@
 #include "group/membership.h"
 #include "log/inspection.h"
 #include "log/repair.h"
+#include "platform/bells.h"
 #include "ring/sweep.h"
 #include "sampler.h"
 #include "text.h"
@@ -65,6 +66,7 @@ class BusDoctor {
     if (const auto directory = log::BusDirectory::open(diagnosis_.bus)) {
       if (checks_.repair) repair(**directory);
       look_at_members(**directory);
+      look_at_fifos(**directory);
     }
     look_at_topics(*bus);
     look_at_stopped();
@@ -98,6 +100,7 @@ class BusDoctor {
   void look_at_processes();
   void repair(const log::BusDirectory& bus);
   void look_at_members(const log::BusDirectory& bus);
+  void look_at_fifos(const log::BusDirectory& bus);
   void look_at_topics(Bus& bus);
   void look_at_files(const std::string& topic);
   void look_at_topic(const TopicSample& topic, const TopicSample* before);
@@ -235,6 +238,19 @@ void BusDoctor::look_at_members(const log::BusDirectory& bus) {
     add(Severity::note, "dead_member", name,
         fmt::format("{} member{} of the group died", dead, plural(static_cast<std::uint64_t>(dead))),
         "the next member that looks takes them out; arus doctor --repair does it now");
+  }
+}
+
+void BusDoctor::look_at_fifos(const log::BusDirectory& bus) {
+  if (!bus.bells()) return;  // it may not be written, which check_directory() says
+  const auto abandoned = bus.bells()->abandoned_fifos(checks_.repair);
+  if (!abandoned || *abandoned == 0) return;
+  const std::string found = fmt::format("{} doorbell{} of the dead in fifos", *abandoned, plural(*abandoned));
+  if (checks_.repair) {
+    add_repaired("dead_fifo", "fifos", found + "; removed");
+  } else {
+    add(Severity::note, "dead_fifo", "fifos", found,
+        "they do no harm, and go when their places are used again; arus doctor --repair removes them now");
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "command.h"
@@ -86,6 +87,65 @@ std::string status_text(const GroupPartition& one) {
   return "unknown";
 }
 
+Json to_json(const ShareInfo& group) {
+  Json json{{"name", group.name},
+            {"max_deliveries", group.max_deliveries},
+            {"dead_letter_topic", group.dead_letter_topic.empty() ? Json() : Json(group.dead_letter_topic)},
+            {"grace_ns", group.grace.count()},
+            {"members", Json::array()},
+            {"partitions", Json::array()}};
+  for (const ShareMember& member : group.members)
+    json["members"].push_back({{"topic", member.topic}, {"process", member.process}, {"acquired", member.acquired}});
+  for (const SharePartition& one : group.partitions)
+    json["partitions"].push_back({{"topic", one.topic},
+                                  {"partition", one.partition},
+                                  {"settled_before", one.settled_before},
+                                  {"end", one.end},
+                                  {"available", one.available},
+                                  {"acquired", one.acquired},
+                                  {"accepted", one.accepted},
+                                  {"rejected", one.rejected},
+                                  {"redelivered", one.redelivered},
+                                  {"dead_lettered", one.dead_lettered},
+                                  {"discarded", one.discarded},
+                                  {"lost", one.lost}});
+  return json;
+}
+
+std::string to_text(const ShareInfo& group) {
+  using enum Table::Align;
+  std::string text = fmt::format("{}\n", group.name);
+  const auto line = [&](std::string_view name, const std::string& value) { text += fmt::format("  {:<12} {}\n", name, value); };
+  line("delivery", fmt::format("share: each record to one member, until one accepts it; producers wait, {} without a live member",
+                               human_duration(group.grace)));
+  line("deliveries", fmt::format("{} at most, then {}", group.max_deliveries,
+                                 group.dead_letter_topic.empty() ? "dropped" : "copied to " + group.dead_letter_topic));
+  if (!group.members.empty()) {
+    Table members({{"process", left}, {"topic", left}, {"holds"}});
+    for (const ShareMember& member : group.members) members.add({member.process, member.topic, std::to_string(member.acquired)});
+    text += "\n" + members.text("  ");
+  }
+  Table parts({{"topic", left},
+               {"partition"},
+               {"settled <"},
+               {"end"},
+               {"available"},
+               {"held"},
+               {"accepted"},
+               {"rejected"},
+               {"again"},
+               {"dead"},
+               {"dropped"},
+               {"lost"}});
+  for (const SharePartition& one : group.partitions)
+    parts.add({one.topic, std::to_string(one.partition), std::to_string(one.settled_before), std::to_string(one.end),
+               std::to_string(one.available), std::to_string(one.acquired), std::to_string(one.accepted),
+               std::to_string(one.rejected), std::to_string(one.redelivered), std::to_string(one.dead_lettered),
+               std::to_string(one.discarded), std::to_string(one.lost)});
+  if (!parts.empty()) text += "\n" + parts.text("  ");
+  return text;
+}
+
 std::string to_text(const GroupDescription& group) {
   using enum Table::Align;
   std::string text = fmt::format("{}\n", group.name);
@@ -126,33 +186,77 @@ std::string to_text(const GroupDescription& group) {
 
 // ---- the commands -----------------------------------------------------------------------------------------------------------
 
-Group open_group(Bus& bus, const std::string& name) { return must(bus.group(name)); }
+// What share groups are not: members that have partitions and offsets of their own.
+Group open_group(Bus& bus, const std::string& name) {
+  auto group = bus.group(name);
+  if (group) return *std::move(group);
+  if (group.error().code() == Errc::not_found && bus.share_group(name)) {
+    throw Failure(ExitCode::refused, to_string(Errc::invalid_argument),
+                  fmt::format("'{}' is a share group, whose place is that of its oldest record that is not settled; it can be "
+                              "listed, described and deleted",
+                              name));
+  }
+  throw Failure(group.error());
+}
 
-template <class Show>
-ExitCode for_each(Bus& bus, const std::vector<std::string>& names, Json& json, Show show) {
-  ExitCode worst = ExitCode::ok;
-  json = {{"bus", bus.directory()}, {"groups", Json::array()}};
-  for (const auto& name : names) {
-    try {
-      const GroupDescription group = must(open_group(bus, name).describe());
-      json["groups"].push_back(to_json(group));
-      show(group);
-    } catch (const Failure& failure) {
-      worst = failure.exit_code();
-      warn(fmt::format("group {}: {}", name, failure.message()));
-      json["groups"].push_back({{"name", name}, {"error", {{"code", failure.code()}, {"message", failure.message()}}}});
+// Consumer groups and share groups, those of both kinds by one name too.
+struct Picture {
+  std::vector<GroupDescription> groups;
+  std::vector<ShareInfo> share_groups;
+  Json json;
+  ExitCode result = ExitCode::ok;  // of those that cannot be read
+};
+
+Picture look(Bus& bus, const std::vector<std::string>& names) {
+  Picture picture;
+  picture.json = {{"bus", bus.directory()}, {"groups", Json::array()}, {"share_groups", Json::array()}};
+  const auto consumer_groups = names.empty() ? must(bus.groups()) : names;
+  const auto share_groups = names.empty() ? must(bus.share_groups()) : names;
+  const auto failed = [&](const char* list, const std::string& name, const Error& error) {
+    picture.result = exit_code_of(error.code());
+    warn(fmt::format("group {}: {}", name, error.message()));
+    picture.json[list].push_back({{"name", name}, {"error", {{"code", to_string(error.code())}, {"message", error.message()}}}});
+  };
+  std::set<std::string_view> shared;
+  for (const auto& name : share_groups) {
+    auto info = bus.share_group(name);
+    if (info) {
+      shared.insert(name);
+      picture.json["share_groups"].push_back(to_json(*info));
+      picture.share_groups.push_back(*std::move(info));
+    } else if (info.error().code() != Errc::not_found) {
+      shared.insert(name);
+      failed("share_groups", name, info.error());
     }
   }
-  return worst;
+  for (const auto& name : consumer_groups) {
+    auto group = bus.group(name);
+    auto described = group ? group->describe() : tl::unexpected<Error>(group.error());
+    if (described) {
+      picture.json["groups"].push_back(to_json(*described));
+      picture.groups.push_back(*std::move(described));
+    } else if (described.error().code() != Errc::not_found || !shared.contains(name)) {
+      failed("groups", name, described.error());
+    }
+  }
+  return picture;
 }
 
 ExitCode list(const Command& command) {
   using enum Table::Align;
   Bus bus = open_bus(command);
+  const Picture picture = look(bus, {});
+  if (command.json) {
+    emit("{}\n", dump(picture.json));
+    return picture.result;
+  }
   Table table({{"GROUP", left}, {"DELIVERY", left}, {"MEMBERS"}, {"PARTITIONS"}, {"LAG"}, {"LOST"}, {"STATE", left}});
-  Json json;
-  const auto names = must(bus.groups());
-  const ExitCode result = for_each(bus, names, json, [&](const GroupDescription& group) {
+  const auto add = [&](const std::string& name, std::string_view delivery, std::size_t members, std::size_t partitions,
+                       std::uint64_t lag, std::uint64_t lost, std::string_view state) {
+    table.add({name, std::string(delivery), std::to_string(members), std::to_string(partitions), std::to_string(lag),
+               std::to_string(lost), std::string(state)});
+  };
+  for (const GroupDescription& group : picture.groups) {
     std::uint64_t lag = 0;
     std::uint64_t lost = 0;
     bool holds = false;
@@ -163,34 +267,42 @@ ExitCode list(const Command& command) {
       holds |= one.holds_back;
       read |= !one.process.empty();
     }
-    table.add({group.name, std::string(name_of(group.delivery)), std::to_string(group.members.size()),
-               std::to_string(group.partitions.size()), std::to_string(lag), std::to_string(lost),
-               holds  ? "holds producers back"
-               : read ? "live"
-                      : "nobody reads"});
-  });
-  if (command.json) {
-    emit("{}\n", dump(json));
-  } else if (!table.empty()) {
+    add(group.name, name_of(group.delivery), group.members.size(), group.partitions.size(), lag, lost,
+        holds  ? "holds producers back"
+        : read ? "live"
+               : "nobody reads");
+  }
+  for (const ShareInfo& group : picture.share_groups) {
+    std::uint64_t lag = 0;
+    std::uint64_t lost = 0;
+    for (const SharePartition& one : group.partitions) {
+      lag += one.available + one.acquired;
+      lost += one.lost;
+    }
+    std::set<std::string_view> processes;
+    for (const ShareMember& member : group.members) processes.insert(member.process);
+    add(group.name, "share", processes.size(), group.partitions.size(), lag, lost, processes.empty() ? "nobody reads" : "live");
+  }
+  if (!table.empty()) {
     emit("{}", table.text());
-  } else if (names.empty()) {
+  } else if (picture.result == ExitCode::ok) {
     warn(fmt::format("no groups on {}; a group is made by its first consumer: arus consume TOPIC -g GROUP", bus.directory()));
   }
-  return result;
+  return picture.result;
 }
 
 ExitCode describe(const Command& command, const Options& options) {
   Bus bus = open_bus(command);
-  Json json;
-  std::vector<std::string> texts;
-  const ExitCode result = for_each(bus, options.names.empty() ? must(bus.groups()) : options.names, json,
-                                   [&](const GroupDescription& group) { texts.push_back(to_text(group)); });
+  const Picture picture = look(bus, options.names);
   if (command.json) {
-    emit("{}\n", dump(json));
-  } else {
-    emit("{}", fmt::join(texts, "\n"));
+    emit("{}\n", dump(picture.json));
+    return picture.result;
   }
-  return result;
+  std::vector<std::string> texts;
+  for (const auto& group : picture.groups) texts.push_back(to_text(group));
+  for (const auto& group : picture.share_groups) texts.push_back(to_text(group));
+  emit("{}", fmt::join(texts, "\n"));
+  return picture.result;
 }
 
 ExitCode reset(const Command& command, const Options& options) {
@@ -233,7 +345,12 @@ ExitCode remove(const Command& command, const Options& options) {
   Bus bus = open_bus(command);
   Json deleted = Json::array();
   for (const auto& name : options.names) {
-    must(open_group(bus, name).remove());
+    const auto group = bus.group(name);
+    const auto removed = group ? group->remove() : Result<void>(tl::unexpected<Error>(group.error()));
+    if (!removed && removed.error().code() != Errc::not_found) throw Failure(removed.error());
+    const auto share_removed = bus.remove_share_group(name);
+    if (!share_removed && (share_removed.error().code() != Errc::not_found || !removed))
+      throw Failure(share_removed.error().code() == Errc::not_found ? removed.error() : share_removed.error());
     deleted.push_back(name);
     if (!command.json) emit("deleted group {}\n", name);
   }
@@ -253,7 +370,11 @@ JSON: {"bus":DIR,"groups":[GROUP...]}, each GROUP with its settings under their 
   members:    [{id,instance,process,away,topics:[NAME...],partitions}]
   partitions: [{topic,partition,committed,end,lag,lag_bytes,lost,member,process,status,holds_back}]
               status: unread, holding, lossy, evicted_abandoned, evicted_behind, evicted_stalled, evicted_by_hand, evicted_renewed
-  or {"name","error":{"code","message"}} for one that cannot be read)";
+  or {"name","error":{"code","message"}} for one that cannot be read;
+and "share_groups":[SHARE...] (work queues), each with name, max_deliveries, dead_letter_topic, grace_ns, and
+  members:    [{topic,process,acquired}]
+  partitions: [{topic,partition,settled_before,end,available,acquired,accepted,rejected,redelivered,
+                dead_lettered,discarded,lost}])";
 
 constexpr const char* kResetDetails = R"(Shows what would change, unless --execute is given. The group must have no live members.
 
@@ -267,15 +388,18 @@ JSON: {"bus":DIR,"group":NAME,"executed":BOOL,"moves":[{topic,partition,from,to}
 }  // namespace
 
 void add_group_command(CLI::App& app, Command& command) {
-  CLI::App* group = add_subcommand(app, "group", "List, describe, reset, evict and delete consumer groups", "");
+  CLI::App* group = add_subcommand(app, "group", "List, describe, reset, evict and delete groups", "");
   group->require_subcommand(1);
   auto options = std::make_shared<Options>();
   const auto runs = [&command, options](CLI::App* subcommand, auto run) {
     subcommand->callback([&command, options, run] { command.run = [&command, options, run] { return run(command, *options); }; });
   };
 
-  CLI::App* listing = add_subcommand(*group, "list", "List the groups of the bus",
-                                     R"(JSON: {"bus":DIR,"groups":[GROUP...]}, GROUP as in `arus group describe`)");
+  CLI::App* listing =
+      add_subcommand(*group, "list", "List the groups of the bus",
+                     R"(Share groups (work queues) are listed behind the consumer groups; their lag is what is not settled.
+
+JSON: {"bus":DIR,"groups":[GROUP...],"share_groups":[SHARE...]} as in `arus group describe`)");
   runs(listing, [](const Command& c, const Options&) { return list(c); });
 
   CLI::App* describing = add_subcommand(*group, "describe", "Show members, offsets, lag and loss of groups", kDescribeDetails);

@@ -7,9 +7,11 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <ctime>
 
+#include "platform/file.h"
 #include "platform/fork.h"
 #include "platform/futex.h"
 
@@ -78,6 +80,30 @@ void Bells::ring_fifo(std::uint32_t index, std::uint64_t fifo) noexcept try {
 } catch (...) {                                                                 // out of memory: the waiter's sleep is bounded
 }
 
+// A FIFO is made by the owner of its bell, so one that was seen before its bell was found without a live owner is nobody's any more. Its
+// name is never used again, and the next owner's word is left alone.
+Result<std::uint64_t> Bells::abandoned_fifos(bool remove) {
+  auto names = list_directory(fifos_);
+  if (!names) return pass(names);
+  std::uint64_t abandoned = 0;
+  for (const std::string& name : *names) {
+    std::uint32_t index = 0;
+    std::uint64_t fifo = 0;
+    const char* const end = name.data() + name.size();
+    const auto number = std::from_chars(name.data(), end, index);
+    if (number.ec != std::errc() || number.ptr == end || *number.ptr != '-' || index >= count_) continue;
+    if (const auto word = std::from_chars(number.ptr + 1, end, fifo, 16); word.ec != std::errc() || word.ptr != end) continue;
+    Line& bell = line(index);
+    const std::uint64_t owner = bell.incarnation.load(std::memory_order_acquire);
+    if (owner != kNoIncarnation && !leases_->dead(owner)) continue;
+    ++abandoned;
+    if (!remove) continue;
+    bell.fifo.compare_exchange_strong(fifo, 0, std::memory_order_acq_rel);
+    unlink((fifos_ + '/' + name).c_str());
+  }
+  return abandoned;
+}
+
 Result<std::unique_ptr<Bell>> Bell::take(std::shared_ptr<Bells> bells, std::uint64_t incarnation) {
   const std::uint64_t generation = fork_generation();
   for (const bool take_over : {false, true}) {
@@ -108,7 +134,7 @@ Bell::~Bell() {
   Bells::Line& line = bells_->line(index_);
   if (const std::uint64_t fifo = line.fifo.exchange(0, std::memory_order_acq_rel); fifo != 0) try {
       unlink(bells_->fifo_path(index_, fifo).c_str());
-    } catch (...) {  // out of memory: the next owner of the bell no longer knows it, a sweep of the directory does
+    } catch (...) {  // out of memory: the next owner of the bell no longer knows it, abandoned_fifos() does
     }
   std::uint64_t mine = incarnation_;
   line.incarnation.compare_exchange_strong(mine, kNoIncarnation, std::memory_order_acq_rel);

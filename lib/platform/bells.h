@@ -26,6 +26,8 @@ class Bells {
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   // Wakes the owner of a bell. An index beyond the end does nothing. Thread-safe.
   void ring(std::uint32_t index) noexcept;
+  // How many FIFOs dead owners left, and (with `remove`) their removal. Whoever takes over the bell removes that of its last owner, too.
+  [[nodiscard]] Result<std::uint64_t> abandoned_fifos(bool remove);
 
  private:
   friend class Bell;

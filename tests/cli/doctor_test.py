@@ -315,6 +315,20 @@ class Groups(DoctorTest):
         self.assertTrue(self.finding(self.doctor("--repair"), "dead_member")["repaired"])
         self.assertNotIn("dead_member", self.codes(self.doctor()))
 
+    def test_doorbells_of_the_dead(self):
+        fifos = os.path.join(self.bus, "fifos")
+        members = [self.start("consume", "t", "-g", "g") for _ in range(3)]  # with company they sleep on descriptors
+        wait_until(lambda: len(os.listdir(fifos)) == 3, "all have a doorbell")
+        for member in members[:2]:
+            member.kill()
+            member.wait()
+        self.assertIn("2 doorbells", self.finding(self.doctor(), "dead_fifo")["message"])
+        self.assertEqual(len(os.listdir(fifos)), 3)
+        self.assertTrue(self.finding(self.doctor("--repair"), "dead_fifo")["repaired"])
+        self.assertEqual(len(os.listdir(fifos)), 1, "the live one's stays")
+        self.assertNotIn("dead_fifo", self.codes(self.doctor("--repair")))
+        self.finish(members[2], sends=signal.SIGTERM)
+
     def test_nobody_reads(self):
         self.produce(["one", "two"])
         self.arus("consume", "t", "-g", "g", "-c", "1")

@@ -1,6 +1,8 @@
 """arus group list | describe | reset | evict | delete, and members that share partitions."""
 
+import os
 import signal
+import subprocess
 
 from harness import CliTest, main, wait_until
 
@@ -8,6 +10,9 @@ SETTINGS = ["name", "generation", "delivery", "assignor", "evict_behind_records"
             "offsets_kept_ns", "empty_since", "members", "partitions"]
 MEMBER = ["id", "instance", "process", "away", "topics", "partitions"]
 PARTITION = ["topic", "partition", "committed", "end", "lag", "lag_bytes", "lost", "member", "process", "status", "holds_back"]
+
+SHARED = ["topic", "partition", "settled_before", "end", "available", "acquired", "accepted", "rejected", "redelivered",
+          "dead_lettered", "discarded", "lost"]
 
 
 class GroupCommand(CliTest):
@@ -119,6 +124,39 @@ class GroupCommand(CliTest):
         self.assertEqual(self.arus("group", "evict", "g", "--force", "--json").json["evicted"], 2)
         self.arus("produce", "t", "-p", "0", "--timeout", "20s", stdin=f"{value}\n" * 100)
         self.assertEqual(self.group()["partitions"][0]["status"], "evicted_by_hand")
+
+    def test_share_groups(self):
+        self.produce(range(10))
+        reader = subprocess.Popen([os.path.join(os.environ["ARUS_HELPERS"], "idle_reader"), "share", "t"], env=self.environment())
+        self.started.append(reader)
+
+        def held():
+            found = self.arus("group", "list", "--json").json["share_groups"]
+            return bool(found) and sum(one["acquired"] for one in found[0]["partitions"]) == 10
+        wait_until(held, "it has acquired all")
+        everything = self.arus("group", "describe", "--json").json
+        self.assertEqual(everything["groups"], [])
+        shared = self.arus("group", "describe", "shared", "--json").json["share_groups"][0]
+        self.assertEqual(shared, everything["share_groups"][0])
+        self.assertEqual(list(shared), ["name", "max_deliveries", "dead_letter_topic", "grace_ns", "members", "partitions"])
+        self.assertEqual(shared["members"], [{"topic": "t", "process": f"pid {reader.pid} (idle_reader)", "acquired": 10}])
+        self.assertEqual([list(one) for one in shared["partitions"]], [SHARED] * 2)
+        self.assertGolden(self.arus("group", "list").out, """
+GROUP   DELIVERY  MEMBERS  PARTITIONS  LAG  LOST  STATE
+shared  share           1           2   10     0  live
+""")
+        text = self.arus("group", "describe", "shared").out
+        for part in ("share: each record to one member", "5 at most, then dropped", f"pid {reader.pid} (idle_reader)"):
+            self.assertIn(part, text)
+        self.assertIn("is a share group", self.arus("group", "evict", "shared", code=6).err)
+        self.assertIn("is a share group", self.arus("group", "reset", "shared", "--to-latest", code=6).err)
+        self.assertIn(f"pid {reader.pid} ", self.arus("group", "delete", "shared", code=6).err)
+        reader.kill()
+        reader.wait()
+        self.assertEqual(self.arus("group", "delete", "shared").out, "deleted group shared\n")
+        self.assertEqual(self.arus("group", "list", "--json").json["share_groups"], [])
+        self.arus("group", "describe", "shared", code=3)
+        self.arus("group", "delete", "shared", code=3)
 
     def test_delete(self):
         self.produce(range(4))

@@ -1,4 +1,4 @@
-// idle_reader pattern|share: waits for records that no shell command can wait for, until it is killed.
+// idle_reader pattern|share [TOPIC]: waits for records as no shell command can, until it is killed.
 #include <arus/arus.h>
 
 #include <string_view>
@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   auto bus = arus::Bus::open().value();
   if (std::string_view(argv[1]) == "share") {
     auto queue = bus.share_consumer({.group = "shared"}).value();
-    queue.subscribe({"t3"}).value();
+    queue.subscribe({argc > 2 ? argv[2] : "t3"}).value();
     for (;;) (void)queue.poll(1h).value();
   }
   auto consumer = bus.consumer({.group = "pattern"}).value();
