@@ -245,6 +245,24 @@ alerts              weather                    80         =        0 no reader""
                 self.assertEnded(0)
                 screen.close()
 
+    def test_stopped_and_continued(self):
+        self.screen = screen = Screen(self.directory, ["bash", "--norc", "--noprofile", "-i"], 81, 24, self.environment())
+        screen.press(f"PS1='ready> '; {ARUS} top", "Enter")
+        for _ in range(2):
+            screen.wait_for("TOPIC", "weather", "q quit")
+            screen.press("C-z")
+            screen.wait_for("Stopped", "ready>", gone=["q quit"])
+            screen.press("stty -a | grep -o -- '-*icanon'; jobs | wc -l", "Enter")
+            screen.wait_for("\nicanon", "\n1\n")
+            screen.press("fg", "Enter")
+        screen.wait_for("TOPIC", "weather", "q quit")
+        screen.resize(200, 40)
+        screen.wait_for("PARTITIONS")
+        screen.press("q")
+        screen.wait_for("ready>", gone=["q quit"])
+        screen.press("exit", "Enter")
+        self.assertEnded(0)
+
     def test_the_terminal_is_restored_after_a_crash(self):
         for number, how in enumerate((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)):
             with self.subTest(how):
