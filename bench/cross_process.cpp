@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <deque>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -67,6 +68,8 @@ std::string name_of(const Pair& pair, const Contestant& contestant) { return pai
 Suite selected(const Options& options) {
   Suite suite;
   add_arus(suite);
+  add_load(suite);
+  add_crowds(suite);
   add_rpc(suite);
   add_rivals(suite);
   add_controls(suite);
@@ -94,24 +97,44 @@ RunOutcome run_pair(const Pair& pair, const RunConfig& config, std::mt19937& ran
   return outcome;
 }
 
-// Sweeps through the suite in ever new order, so that each pair meets the machine in many of its moods.
-void measure(const Options& options, const Suite& suite, Report& report) {
+// Sweeps through the suite in ever new order, so that each pair meets the machine in many of its moods. What cannot take part
+// is added to those left out, each once, by name and reason.
+void measure(const Options& options, const Suite& suite, Report& report, std::vector<std::string>& left_out) {
   const RunConfig config{.cpus = options.cpus, .segment_ns = options.quick ? 4e6 : options.segment_ms * 1e6};
   std::mt19937 random(std::random_device{}());
-  std::vector<const Pair*> order;
-  for (const Pair& pair : suite) order.push_back(&pair);
+  std::deque<const Pair*> others;  // whose turn comes next stands in front
+  for (const Pair& pair : suite) {
+    if (pair.weight != kFigure) others.push_back(&pair);
+  }
+  // The first sweep has everything; after it a quarter of those that are no figures to reach takes part.
+  const auto next_sweep = [&](bool everything) {
+    std::vector<const Pair*> order;
+    for (const Pair& pair : suite) {
+      if (everything || pair.weight == kFigure) order.push_back(&pair);
+    }
+    for (std::size_t i = 0; !everything && i < (others.size() + 3) / 4; ++i) {
+      order.push_back(others.front());
+      others.push_back(others.front());
+      others.pop_front();
+    }
+    if (!options.quick) std::shuffle(order.begin(), order.end(), random);
+    return order;
+  };
 
   const std::uint64_t start = ticks();
   const auto seconds = [&] { return TickScale::get().ns(ticks() - start) / 1e9; };
   const bool progress = ::isatty(STDERR_FILENO) != 0;
   for (int sweep = 1; sweep == 1 || (!options.quick && seconds() < options.seconds); ++sweep) {
-    if (!options.quick) std::shuffle(order.begin(), order.end(), random);
-    for (const Pair* pair : order) {
+    for (const Pair* pair : next_sweep(sweep == 1)) {
       if (!options.quick && sweep > 1 && seconds() >= options.seconds) break;
       if (progress) {
         fmt::print(stderr, "\r\x1b[K{:4.0f} s  sweep {:<3} {}", seconds(), sweep, name_of(*pair, pair->candidate));
       }
-      report.add(*pair, run_pair(*pair, config, random));
+      try {
+        report.add(*pair, run_pair(*pair, config, random));
+      } catch (const LeftOut& why) {
+        if (std::find(left_out.begin(), left_out.end(), why.what()) == left_out.end()) left_out.emplace_back(why.what());
+      }
     }
   }
   if (progress) fmt::print(stderr, "\r\x1b[K");
@@ -147,16 +170,20 @@ int main_checked(Options& options) {
 
   watch_for_interrupt();
   Environment where = environment(options.cpus);
-  if (const std::string why = rivals_left_out(); !why.empty()) where.emplace_back("left out", why);
   for (const auto& [name, value] : where) fmt::print("{:<20} {}\n", name, value);
   std::fflush(stdout);
+  std::vector<std::string> left_out = rivals_left_out();
   Report report(suite);
   int status = kOk;
   try {
-    measure(options, suite, report);
+    measure(options, suite, report, left_out);
   } catch (const Interrupted&) {
     fmt::print(stderr, "\narus-bench: interrupted; what follows is what there was by then\n");
     status = kInterrupted;
+  }
+  if (!left_out.empty()) {
+    where.emplace_back("left out", fmt::format("{}", fmt::join(left_out, "; ")));
+    fmt::print("{:<20} {}\n", where.back().first, where.back().second);
   }
   if (!options.quick) fmt::print("{}\n", report.table());
   fmt::print("{}", report.summary());

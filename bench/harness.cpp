@@ -56,8 +56,8 @@ struct SharedPage {
   };
   Word arrived;
   Word generation;
-  Word finished;  // counts the calls of finish(): a futex
-  Word said;
+  Word finished;  // a futex
+  alignas(128) std::atomic<std::uint64_t> said;
   alignas(128) std::atomic<std::uint64_t> ball;
   alignas(128) std::array<double, kMaxSegments + 1> probes_ns;
   struct alignas(128) Role {
@@ -89,13 +89,28 @@ void fail(const char* format, ...) {
   ::_exit(1);
 }
 
+namespace {
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value) noexcept {
+  ::syscall(SYS_futex, &word, FUTEX_WAIT, value, nullptr, nullptr, 0);
+}
+void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept {
+  ::syscall(SYS_futex, &word, FUTEX_WAKE, static_cast<int>(kMaxRoles), nullptr, nullptr, 0);
+}
+
+}  // namespace
+
 void Recorder::meet() noexcept {
   // A barrier that counts generations: the last to arrive opens the next one. Its stores are acquired by those who spin.
   const std::uint32_t generation = page_.generation.value.load(std::memory_order_acquire);
   if (page_.arrived.value.fetch_add(1, std::memory_order_acq_rel) + 1 == roles_) {
     page_.arrived.value.store(0, std::memory_order_relaxed);
     page_.generation.value.store(generation + 1, std::memory_order_release);
+    if (crowded_) futex_wake_all(page_.generation.value);
     return;
+  }
+  while (crowded_ && page_.generation.value.load(std::memory_order_acquire) == generation) {
+    futex_wait(page_.generation.value, generation);
   }
   for (std::uint32_t spins = 1; page_.generation.value.load(std::memory_order_acquire) == generation; ++spins) {
     cpu_pause();
@@ -103,23 +118,21 @@ void Recorder::meet() noexcept {
   }
 }
 
-bool Recorder::agree(std::size_t role, bool said) noexcept {
-  if (role == 0) page_.said.value.store(said ? 1 : 0, std::memory_order_relaxed);  // ordered by the barrier
+std::uint64_t Recorder::agree(std::size_t role, std::uint64_t said) noexcept {
+  if (role == 0) page_.said.store(said, std::memory_order_relaxed);  // ordered by the barrier
   meet();
-  return page_.said.value.load(std::memory_order_relaxed) != 0;
+  return page_.said.load(std::memory_order_relaxed);
 }
 
 void Recorder::sleep_until_finished() noexcept {
-  while (page_.finished.value.load(std::memory_order_acquire) == 0) {
-    ::syscall(SYS_futex, &page_.finished.value, FUTEX_WAIT, 0, nullptr, nullptr, 0);
-  }
+  while (page_.finished.value.load(std::memory_order_acquire) == 0) futex_wait(page_.finished.value, 0);
   meet();
   page_.finished.value.store(0, std::memory_order_relaxed);  // ordered by the barrier behind every run
 }
 
 void Recorder::finish() noexcept {
   page_.finished.value.store(1, std::memory_order_release);
-  ::syscall(SYS_futex, &page_.finished.value, FUTEX_WAKE, static_cast<int>(kMaxRoles), nullptr, nullptr, 0);
+  futex_wake_all(page_.finished.value);
   meet();
 }
 
@@ -184,11 +197,11 @@ std::uint64_t kept_off_ns() {
   return kUnknown;
 }
 
-void pin(int cpu) {
+void pin(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(cpu), &set);
-  if (::sched_setaffinity(0, sizeof set, &set) != 0) fail("cannot be pinned to core %d: %s", cpu, ::strerror(errno));
+  for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &set);
+  if (::sched_setaffinity(0, sizeof set, &set) != 0) fail("cannot be pinned to core %d: %s", cpus.front(), ::strerror(errno));
 }
 
 class Child {
@@ -198,14 +211,17 @@ class Child {
 
   void work() {
     at(Step::starting, 0);
-    pin(config_.cpus[role_ % config_.cpus.size()]);
+    const std::vector<int> own{config_.cpus[role_ % config_.cpus.size()]};
+    pin(own);
     for (std::uint32_t i = 0; i < segments_.size(); ++i) {
       at(Step::attaching, i);
       segments_[i]->attach(role_);
     }
     probe(0);
     for (std::uint32_t i = 0; i < segments_.size(); ++i) {
+      if (crowded()) pin(config_.cpus);
       run_one(i);
+      if (crowded()) pin(own);
       probe(i + 1);
     }
     for (std::uint32_t i = 0; i < segments_.size(); ++i) {
@@ -220,8 +236,9 @@ class Child {
     page_.roles[role_].step.store(step, std::memory_order_relaxed);
   }
 
+  [[nodiscard]] bool crowded() const noexcept { return roles_ > config_.cpus.size(); }
   Recorder recorder(std::uint32_t segment) {
-    return {page_, page_.results[segment][role_], TickScale::get().ticks(config_.segment_ns), roles_};
+    return {page_, page_.results[segment][role_], TickScale::get().ticks(config_.segment_ns), roles_, crowded()};
   }
 
   void probe(std::uint32_t index) {
@@ -370,10 +387,12 @@ bool was_preempted(const RoleResult& result, double segment_ns) {
          result.gap_largest > kOutOfTheOrdinary * (result.gap_sum / result.gaps);
 }
 
-Verdict judge(double before_ns, double after_ns, const std::vector<const RoleResult*>& results, double segment_ns) {
+Verdict judge(double before_ns, double after_ns, const std::vector<const RoleResult*>& results, double segment_ns,
+              bool shares_cores) {
   const bool moved =
       regime_of(before_ns) != regime_of(after_ns) || std::max(before_ns, after_ns) > kSteadyFactor * std::min(before_ns, after_ns);
   if (moved) return Verdict::regime_changed;
+  if (shares_cores) return Verdict::valid;
   const bool preempted =
       std::any_of(results.begin(), results.end(), [=](const RoleResult* result) { return was_preempted(*result, segment_ns); });
   return preempted ? Verdict::preempted : Verdict::valid;
@@ -418,8 +437,11 @@ RunOutcome run(const std::vector<Contestant>& contestants, const RunConfig& conf
     } catch (const Failure& failure) {
       throw Failure(contestants[i].name + ": " + failure.what());
     }
-    outcome.segments.push_back({judge(outcome.probes_ns[i], outcome.probes_ns[i + 1], results, config.segment_ns),
-                                regime_of(outcome.probes_ns[i]), std::move(metrics), messages});
+    const Histogram* const latencies = segments[i]->latencies(results);
+    const bool shares_cores = segments[i]->has_threads() || roles > config.cpus.size();
+    outcome.segments.push_back({judge(outcome.probes_ns[i], outcome.probes_ns[i + 1], results, config.segment_ns, shares_cores),
+                                regime_of(outcome.probes_ns[i]), std::move(metrics), messages,
+                                latencies == nullptr ? nullptr : std::make_shared<const Histogram>(*latencies)});
   }
   return outcome;
 }

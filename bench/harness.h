@@ -4,6 +4,9 @@
 //   parent   maps a page that is shared with the children, makes both segments, forks one child per role, waits, reads
 //   child    pins itself, attaches to both segments, then: probe, run, probe, run, probe, exit
 //
+// With more roles than cores the machine is *crowded*: then nobody is pinned while a segment runs, barriers sleep, and a process
+// that is kept off the cores is what is measured and no reason to drop the segment.
+//
 // The children meet in barriers on the shared page. A child that finds a wrong message fails by name; one that hangs is killed
 // by the parent and reported by name. Children die with the parent.
 #pragma once
@@ -24,7 +27,7 @@
 
 namespace bench {
 
-inline constexpr std::size_t kMaxRoles = 8;
+inline constexpr std::size_t kMaxRoles = 16;
 
 // What one process saw of one segment. In the shared page; starts as zero bytes.
 struct RoleResult {
@@ -46,8 +49,8 @@ struct SharedPage;
 // What a segment's code may use while it runs in a child.
 class Recorder {
  public:
-  Recorder(SharedPage& page, RoleResult& into, std::uint64_t length_ticks, std::size_t roles) noexcept
-      : result(into), length_(length_ticks), page_(page), roles_(roles) {}
+  Recorder(SharedPage& page, RoleResult& into, std::uint64_t length_ticks, std::size_t roles, bool crowded) noexcept
+      : result(into), length_(length_ticks), page_(page), roles_(roles), crowded_(crowded) {}
 
   RoleResult& result;
 
@@ -63,13 +66,15 @@ class Recorder {
     }
     last_checkpoint_ = now;
   }
+  // For a second thread of this process, with a result of its own.
+  [[nodiscard]] Recorder into(RoleResult& other) const noexcept { return {page_, other, length_, roles_, crowded_}; }
   // What follows is not to be compared with what was.
   void restart_checkpoints() noexcept { last_checkpoint_ = 0; }
 
-  // All roles meet, spinning.
+  // All roles meet: spinning, or asleep where it is crowded.
   void meet() noexcept;
   // All roles meet and learn what role 0 said.
-  [[nodiscard]] bool agree(std::size_t role, bool said) noexcept;
+  [[nodiscard]] std::uint64_t agree(std::size_t role, std::uint64_t said) noexcept;
   // For a role that has nothing to do: sleeps, so that it takes nothing from the others, until one of them says finish().
   void sleep_until_finished() noexcept;
   void finish() noexcept;
@@ -79,6 +84,7 @@ class Recorder {
   std::uint64_t last_checkpoint_ = 0;
   SharedPage& page_;
   std::size_t roles_;
+  bool crowded_;
 };
 
 struct Metric {
@@ -92,6 +98,9 @@ class Segment {
  public:
   virtual ~Segment() = default;
   [[nodiscard]] virtual std::size_t roles() const noexcept { return 2; }
+  // Whether its transport has threads that work on the core of their role: then being kept off that core is a part of what it
+  // costs, and no reason to drop the segment.
+  [[nodiscard]] virtual bool has_threads() const noexcept { return false; }
   // In each child, before anything is measured: map, open, pre-fault.
   virtual void attach(std::size_t role) = 0;
   // In each child: the measured work, about recorder.length() long.
@@ -100,6 +109,8 @@ class Segment {
   virtual void detach(std::size_t role) = 0;
   // In the parent, from the results of all roles. The first one is the figure that everything else explains. May fail().
   [[nodiscard]] virtual std::vector<Metric> metrics(const std::vector<const RoleResult*>& results) const = 0;
+  // The latencies of single messages in ticks, if it has them: the report adds those of valid segments up to a curve.
+  [[nodiscard]] virtual const Histogram* latencies(const std::vector<const RoleResult*>&) const { return nullptr; }
 };
 
 using MakeSegment = std::function<std::unique_ptr<Segment>()>;
@@ -116,7 +127,8 @@ struct SegmentOutcome {
   Verdict verdict;
   Regime regime;
   std::vector<Metric> metrics;
-  std::uint64_t messages;  // received and checked
+  std::uint64_t messages;                        // received and checked
+  std::shared_ptr<const Histogram> latencies{};  // ticks; null: none
 };
 
 struct Contestant {
@@ -125,13 +137,17 @@ struct Contestant {
 };
 
 struct RunConfig {
-  std::vector<int> cpus;  // one per role
+  std::vector<int> cpus;  // one per role; with fewer it is crowded
   double segment_ns = 80e6;
   double timeout_ns = 20e9;  // of a whole run(); then it counts as hung
 };
 
 // A run that found a wrong message, hung or died. what() names the segment and the role.
 struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+// A transport that cannot be had on this machine, by name and reason. Thrown where a segment is made.
+struct LeftOut : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 struct Interrupted : std::runtime_error {

@@ -16,6 +16,11 @@ class Histogram {
     ++total_;
   }
 
+  void add(const Histogram& other) noexcept {
+    for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+    total_ += other.total_;
+  }
+
   [[nodiscard]] std::uint64_t total() const noexcept { return total_; }
 
   // The value below which this share of all lies, as the middle of its bucket. 0 if the histogram is empty.

@@ -153,14 +153,24 @@ class MessageCheck {
   explicit MessageCheck(std::size_t bytes) noexcept : bytes_(bytes) {}
 
   // Begin at whatever comes first: for what is left in a ring that was lapped.
-  void start_anywhere() noexcept { anywhere_ = true; }
+  void start_anywhere() noexcept { lenient_ = Lenient::first; }
+  // Others read the rest: the numbers only have to rise.
+  void allow_holes() noexcept { lenient_ = Lenient::holes; }
+  // Messages [from, to) were reported as lost: exactly those that are missing.
+  void lost(std::uint64_t from, std::uint64_t to) noexcept {
+    if (from != expected_ || to <= from) {
+      fail("messages [%llu, %llu) are said to be lost where %llu was due", static_cast<unsigned long long>(from),
+           static_cast<unsigned long long>(to), static_cast<unsigned long long>(expected_));
+    }
+    expected_ = to;
+  }
 
   // Whether that was the last message; does not return if it is not the one that was due, whole.
   bool operator()(Bytes message) noexcept {
     const Ticket ticket = Ticket::of(message);
-    if (anywhere_) {
-      expected_ = ticket.sequence();
-      anywhere_ = false;
+    if (lenient_ != Lenient::no) {
+      expected_ = lenient_ == Lenient::first ? ticket.sequence() : std::max(expected_, ticket.sequence());
+      if (lenient_ == Lenient::first) lenient_ = Lenient::no;
     }
     const std::uint64_t sum = ticket.word + detail::load(message.data() + sizeof ticket) + detail::line_sum(message);
     if (message.size() != bytes_ || ticket.sequence() != expected_ || sum != ~std::uint64_t{0}) [[unlikely]] {
@@ -183,9 +193,10 @@ class MessageCheck {
          ticket.sender(), static_cast<unsigned long long>(sum));
   }
 
+  enum class Lenient : std::uint8_t { no, first, holes };
   std::size_t bytes_;
   std::uint64_t expected_ = 1;
-  bool anywhere_ = false;
+  Lenient lenient_ = Lenient::no;
 };
 
 }  // namespace bench

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
+
+#include "clock.h"
 
 namespace bench {
 
@@ -57,6 +60,11 @@ void Report::add(const Pair& pair, const RunOutcome& outcome) {
     Row& mine = row(pair.scenario, i == 0 ? pair.candidate.name : pair.control->name);
     if (!valid(segment)) continue;
     ++regimes_[segment.regime];
+    if (segment.latencies) {
+      auto& all = mine.regimes[segment.regime].latencies;
+      if (!all) all = std::make_shared<Histogram>();
+      all->add(*segment.latencies);
+    }
     for (const Metric& metric : segment.metrics) {
       add_to(mine.regimes[segment.regime].values, metric.name, metric.unit, metric.value);
     }
@@ -93,7 +101,7 @@ std::string padded(std::string text, std::size_t width) {
 
 std::string Report::line(const Row& row, Regime regime, const InRegime& in) {
   const Figure* const main = in.values.empty() ? nullptr : &in.values.front();
-  std::string text = fmt::format("  {:<18}{:<8}", row.transport, to_string(regime));
+  std::string text = fmt::format("  {:<24}{:<8}", row.transport, to_string(regime));
   if (main == nullptr || !main->samples.established()) {
     return text + fmt::format("not established ({} of {})\n", main == nullptr ? 0 : main->samples.count(), Samples::kEnough);
   }
@@ -119,7 +127,7 @@ std::string Report::line(const Row& row, Regime regime, const InRegime& in) {
 }
 
 std::string Report::table() const {
-  std::string text = "\n  transport         regime     n  median [quartiles]" + std::string(45, ' ') + "ratio to the control\n";
+  std::string text = "\n  transport               regime     n  median [quartiles]" + std::string(45, ' ') + "ratio to the control\n";
   std::vector<std::string> done;
   for (const Row& first : rows_) {
     if (std::find(done.begin(), done.end(), first.scenario) != done.end()) continue;
@@ -169,6 +177,19 @@ nlohmann::ordered_json Report::json(const Figures& figures, bool units) {
   return result;
 }
 
+nlohmann::ordered_json Report::curve(const Histogram& latencies) {
+  constexpr int kPointsPerHalf = 5;
+  nlohmann::ordered_json result{{"unit", "ns"}, {"count", latencies.total()}};
+  const auto point = [&](double share) {
+    result["points"].push_back({100 * share, TickScale::get().ns(1) * latencies.quantile(share)});
+  };
+  const double rarest = 1 / static_cast<double>(std::max<std::uint64_t>(1, latencies.total()));
+  double rest = 1;
+  for (int i = 0; rest >= rarest; rest = std::exp2(-static_cast<double>(++i) / kPointsPerHalf)) point(1 - rest);
+  point(1);
+  return result;
+}
+
 nlohmann::ordered_json Report::json(const Environment& environment) const {
   nlohmann::ordered_json result;
   for (const auto& [name, value] : environment) result["environment"][name] = value;
@@ -187,6 +208,7 @@ nlohmann::ordered_json Report::json(const Environment& environment) const {
       here["values"] = json(in.values, true);
       here["ratios"] = nlohmann::ordered_json::object();
       for (const auto& [control, ratios] : in.ratios) here["ratios"][control] = json(ratios, false);
+      if (in.latencies && in.latencies->total() > 0) here["curve"] = curve(*in.latencies);
     }
     result["results"].push_back(std::move(one));
   }

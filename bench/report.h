@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -53,6 +54,7 @@ class Report {
   struct InRegime {
     Figures values;
     std::vector<std::pair<std::string, Figures>> ratios;  // by the name of the control
+    std::shared_ptr<Histogram> latencies{};               // of all segments together, ticks; null: none
   };
   struct Row {
     std::string scenario;
@@ -64,6 +66,8 @@ class Report {
   static void add_to(Figures& figures, const std::string& name, const std::string& unit, double value);
   static void add_ratios(InRegime& to, const std::string& control, const SegmentOutcome& mine, const SegmentOutcome& its);
   static nlohmann::ordered_json json(const Figures& figures, bool units);
+  // {"unit": "ns", "count": N, "points": [[percentile, value], ...]}: halving the distance to 100 % every fifth point.
+  static nlohmann::ordered_json curve(const Histogram& latencies);
   static std::string line(const Row& row, Regime regime, const InRegime& in);
 
   std::vector<Row> rows_;

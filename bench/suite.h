@@ -14,10 +14,14 @@
 
 namespace bench {
 
+// How often a pair is measured: the figures to reach in every sweep, the others in every fourth.
+enum Weight : std::uint8_t { kForOrientation, kFigure };
+
 struct Pair {
   std::string scenario;  // "one-way/64B"
   Contestant candidate;
   std::optional<Contestant> control;
+  Weight weight = kForOrientation;
 };
 using Suite = std::vector<Pair>;
 
@@ -36,10 +40,10 @@ inline std::string size_name(std::size_t bytes) {
 inline constexpr std::size_t kBatch = 32;
 
 // The controls, each where a candidate has to stand beside it. Sizes are those that with_bytes() knows.
-Contestant two_line_floor(std::size_t bytes);  // 32 and 64 B
-Contestant futex_floor(bool spin_first);       // 64 B
-Contestant bare(std::size_t bytes);            // one by one
-Contestant bare_batched(std::size_t bytes);    // kBatch at a time
+Contestant two_line_floor(std::size_t bytes);               // 32 and 64 B
+Contestant futex_floor(bool spin_first);                    // 64 B
+Contestant bare(std::size_t bytes, std::size_t slots = 0);  // one by one
+Contestant bare_batched(std::size_t bytes);                 // kBatch at a time
 Contestant memcpy_alone(std::size_t bytes);
 Contestant minimal_ring();               // 64 B, nobody reads
 Contestant cas_ring(std::size_t batch);  // 64 B, two producers
@@ -60,25 +64,35 @@ Contestant with_bytes(std::size_t bytes, Visit visit) {
     case 256: return visit(std::integral_constant<std::size_t, 256>());
     case 1 << 10: return visit(std::integral_constant<std::size_t, 1 << 10>());
     case 4 << 10: return visit(std::integral_constant<std::size_t, 4 << 10>());
+    case 16 << 10: return visit(std::integral_constant<std::size_t, 16 << 10>());
     case 64 << 10: return visit(std::integral_constant<std::size_t, 64 << 10>());
+    case 256 << 10: return visit(std::integral_constant<std::size_t, 256 << 10>());
     case 1 << 20: return visit(std::integral_constant<std::size_t, 1 << 20>());
+    case 4 << 20: return visit(std::integral_constant<std::size_t, 4 << 20>());
     default: throw std::invalid_argument("no control carries messages of " + std::to_string(bytes) + " bytes");
   }
 }
-inline constexpr std::size_t kSizes[] = {16, 64, 256, 1 << 10, 4 << 10, 64 << 10, 1 << 20};
+inline constexpr std::size_t kSizes[] = {16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20};
 inline constexpr std::size_t kBatchedSizes[] = {16, 64, 256, 1 << 10};
 
-// The controls among themselves, and what the kernel offers.
+// The controls among themselves.
 void add_controls(Suite& suite);
 // arus against them.
 void add_arus(Suite& suite);
+// arus under a given load, on a fixed schedule.
+void add_load(Suite& suite);
+// arus among more processes than there are cores.
+void add_crowds(Suite& suite);
 // Calls, against the ring's own ping-pong.
 void add_rpc(Suite& suite);
 Contestant arus_round_trip(std::size_t bytes);  // spinning
-// The same call by others, against arus's.
+Contestant arus_round_trip_sleeping();          // 64 B
+Contestant arus_one_way(std::size_t bytes);
+// Others, against arus in the same scenario.
 void add_rivals(Suite& suite);
-std::string rivals_left_out();         // and why; empty: none
-Contestant rpc_echo(bool spin_first);  // arus's, 64 B: as by default, or sleeping at once
+std::vector<std::string> rivals_left_out();  // when this was built, and why
+Contestant rpc_echo(bool spin_first);        // arus's, 64 B: as by default, or sleeping at once
+Contestant rpc_echo_spinning();              // arus's, 64 B
 Contestant grpc_echo(std::size_t bytes);
 std::string rpc_echo_scenario(std::size_t bytes, const std::string& wait);
 

@@ -17,8 +17,9 @@ Contestant futex_floor(bool spin_first) {
   return contestant<RoundTrip<TwoChannels<FutexLine<kBytes, 0>>>>("futex", {kBytes});
 }
 
-Contestant bare(std::size_t bytes) {
-  return with_bytes(bytes, [](auto n) { return contestant<OneWay<BareRing<n(), CoalescingWait>>>("bare", {n()}); });
+Contestant bare(std::size_t bytes, std::size_t slots) {
+  return with_bytes(
+      bytes, [slots](auto n) { return contestant<OneWay<BareRing<n(), CoalescingWait>>>("bare", {.bytes = n(), .slots = slots}); });
 }
 
 Contestant bare_batched(std::size_t bytes) {
@@ -59,24 +60,11 @@ void add_controls(Suite& suite) {
   add_round_trips<32>(suite);
   add_round_trips<64>(suite);
   constexpr Shape kShape{64};
-  const Contestant floor = two_line_floor(64);
-  const std::string spin = round_trip(64, "spin");
-  suite.push_back({spin, contestant<RoundTrip<TwoChannels<Pipe<Blocking::no>>>>("pipe", kShape), floor});
-  suite.push_back({spin, contestant<RoundTrip<TwoChannels<SeqpacketSocket<Blocking::no>>>>("seqpacket", kShape), floor});
-
-  const Contestant futex = futex_floor(false);
-  const std::string sleep = round_trip(64, "sleep");
-  suite.push_back({sleep, contestant<RoundTrip<TwoChannels<Pipe<Blocking::yes>>>>("pipe", kShape), futex});
-  suite.push_back({sleep, contestant<RoundTrip<TwoChannels<SeqpacketSocket<Blocking::yes>>>>("seqpacket", kShape), futex});
   suite.push_back({round_trip(64, "spin-then-sleep"), futex_floor(true), {}});
 
   suite.push_back({one_way(64), contestant<OneWay<BareRing<64, PauseWait>>>("bare, one pause", kShape), bare(64)});
   for (const std::size_t bytes : kSizes) {
-    const Shape shape{bytes};
     if (bytes >= 64 << 10) suite.push_back({one_way(bytes), memcpy_alone(bytes), bare(bytes)});
-    suite.push_back({one_way(bytes), contestant<OneWay<Pipe<Blocking::no>>>("pipe", shape), bare(bytes)});
-    if (bytes > 64 << 10) continue;  // a packet must fit the socket's buffer
-    suite.push_back({one_way(bytes), contestant<OneWay<SeqpacketSocket<Blocking::no>>>("seqpacket", shape), bare(bytes)});
   }
   for (const std::size_t bytes : kBatchedSizes) {
     Contestant singles = bare(bytes);

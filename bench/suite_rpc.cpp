@@ -168,10 +168,12 @@ Contestant rpc_echo(bool spin_first) {
   return contestant<RoundTrip<RpcEcho<arus::Wait::Mode::sleep>>>("arus rpc", {64});
 }
 
+Contestant rpc_echo_spinning() { return contestant<RoundTrip<RpcEcho<arus::Wait::Mode::spin>>>("arus rpc", {64}); }
+
 void add_rpc(Suite& suite) {
   for (const std::size_t bytes : {32u, 64u}) {
     suite.push_back({rpc_echo_scenario(bytes, "spin"), contestant<RoundTrip<RpcEcho<arus::Wait::Mode::spin>>>("arus rpc", {bytes}),
-                     arus_round_trip(bytes)});
+                     arus_round_trip(bytes), bytes == 64 ? kFigure : kForOrientation});
   }
   suite.push_back({rpc_echo_scenario(64, "sleep"), rpc_echo(false), futex_floor(false)});
   suite.push_back({rpc_echo_scenario(64, "spin-then-sleep"), rpc_echo(true), futex_floor(true)});

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -30,11 +31,11 @@ struct Shape {
   std::size_t batch = 1;
 };
 
-// 64 Ki of them while that stays within 16 MiB; never fewer than 16.
+// 64 Ki of them while that stays within 16 MiB; never fewer than 8.
 inline std::size_t default_slots(std::size_t bytes) noexcept {
   constexpr std::size_t kMost = 64u << 10;
   constexpr std::size_t kMemory = 16u << 20;
-  return std::clamp<std::size_t>(kMemory / bytes, 16, kMost);
+  return std::clamp<std::size_t>(kMemory / bytes, 8, kMost);
 }
 
 inline Shape completed(Shape shape) noexcept {
@@ -100,12 +101,12 @@ class TwoChannels {
 // is measured in blocks of round trips (exact where a single one is near the clock's granularity: gives p50), half one by one
 // (gives the percentiles).
 template <class Duplex>
-class RoundTrip final : public Segment {
+class RoundTrip : public Segment {
  public:
   explicit RoundTrip(const Shape& shape) : shape_(completed(shape)), duplex_(shape_) {}
 
-  void attach(std::size_t role) override { end_.emplace(duplex_.end(role)); }
-  void detach(std::size_t) override { end_.reset(); }
+  void attach(std::size_t role) override { ends_[role].emplace(duplex_.end(role)); }
+  void detach(std::size_t role) override { ends_[role].reset(); }
   void run(std::size_t role, Recorder& recorder) override { role == 0 ? ask(recorder) : answer(recorder); }
 
   [[nodiscard]] std::vector<Metric> metrics(const std::vector<const RoleResult*>& results) const override {
@@ -115,6 +116,9 @@ class RoundTrip final : public Segment {
     if (asker.singles.total() >= kEnoughForP99) metrics.push_back({"p99", "ns", ns(asker.singles.quantile(0.99))});
     if (asker.singles.total() >= kEnoughForP999) metrics.push_back({"p99.9", "ns", ns(asker.singles.quantile(0.999))});
     return metrics;
+  }
+  [[nodiscard]] const Histogram* latencies(const std::vector<const RoleResult*>& results) const override {
+    return &results.front()->singles;
   }
 
  private:
@@ -128,9 +132,9 @@ class RoundTrip final : public Segment {
     MessageCheck check(shape_.bytes);
     Bytes message = source.take();
     const auto round_trip = [&] {
-      send(*end_, message);
+      send(*ends_[0], message);
       message = source.take();  // while the other one works
-      while (end_->poll(check) == 0) {
+      while (ends_[0]->poll(check) == 0) {
       }
     };
     const std::uint64_t warming = ticks();
@@ -151,8 +155,8 @@ class RoundTrip final : public Segment {
   }
 
   void round_trip_of(Bytes message, MessageCheck& check) {
-    send(*end_, message);
-    while (end_->poll(check) == 0) {
+    send(*ends_[0], message);
+    while (ends_[0]->poll(check) == 0) {
     }
   }
 
@@ -173,9 +177,9 @@ class RoundTrip final : public Segment {
     Bytes message = source.take();
     bool last = false;
     while (!last) {
-      const std::size_t got = end_->poll([&](Bytes request) {
+      const std::size_t got = ends_[1]->poll([&](Bytes request) {
         last = check(request);
-        send(*end_, message);
+        send(*ends_[1], message);
       });
       if (got != 0) message = source.take();
     }
@@ -185,15 +189,15 @@ class RoundTrip final : public Segment {
   using End = decltype(std::declval<Duplex&>().end(0));
   Shape shape_;
   Duplex duplex_;
-  std::optional<End> end_;
+  std::array<std::optional<End>, 2> ends_;  // of this process: one, or both
 };
 
 // ---- one way ----
 
 // Role 0 sends for the whole time, as fast as it can; role 1 receives all of it. The clock stops when the last message has
-// been checked.
+// been checked. A receiver that may lose messages has poll_lossy(each, missing) and says which.
 template <class Channel>
-class OneWay final : public Segment {
+class OneWay : public Segment {
  public:
   explicit OneWay(const Shape& shape) : shape_(completed(shape)), channel_(shape_) {}
 
@@ -211,7 +215,18 @@ class OneWay final : public Segment {
   void run(std::size_t role, Recorder& recorder) override { role == 0 ? produce(recorder) : consume(recorder); }
 
   [[nodiscard]] std::vector<Metric> metrics(const std::vector<const RoleResult*>& results) const override {
-    return {rate(shape_.bytes, results[1]->received, results[1]->ticks)};
+    const std::uint64_t sent = results[0]->sent;
+    const std::uint64_t received = results[1]->received;
+    std::vector<Metric> metrics{rate(shape_.bytes, received, results[1]->ticks)};
+    if constexpr (kLossy) {
+      Metric offered = rate(shape_.bytes, sent, results[0]->ticks);
+      metrics.push_back({"sent", offered.unit, offered.value});
+      metrics.push_back({"lost", "%", 100 * static_cast<double>(sent - received) / static_cast<double>(sent)});
+    } else if (sent != received) {
+      fail("%llu messages were sent and %llu received", static_cast<unsigned long long>(sent),
+           static_cast<unsigned long long>(received));
+    }
+    return metrics;
   }
 
  private:
@@ -222,18 +237,23 @@ class OneWay final : public Segment {
 
   void produce(Recorder& recorder) {
     MessageSource source(shape_.bytes, shape_.batch);
-    const std::uint64_t end = ticks() + recorder.length();
+    const std::uint64_t started = ticks();
+    const std::uint64_t end = started + recorder.length();
     const std::size_t stride = this->stride();
-    std::uint64_t now = ticks();
+    std::uint64_t now = started;
+    std::uint64_t sent = 1;  // the last one
     do {
       recorder.checkpoint(now);
       for (std::size_t i = 0; i < stride; ++i) {
         const std::span<const Bytes> batch = source.take_batch();
         while (!try_send_one_or_all(*sender_, batch)) cpu_pause();
       }
+      sent += stride * shape_.batch;
       now = ticks();
     } while (now < end);
     send(*sender_, source.last());
+    recorder.result.sent = sent;
+    recorder.result.ticks = now - started;
   }
 
   void consume(Recorder& recorder) {
@@ -241,19 +261,31 @@ class OneWay final : public Segment {
     const std::uint64_t stride = std::max<std::uint64_t>(1024, 4 * this->stride() * shape_.batch);
     std::uint64_t next_checkpoint = stride;
     bool last = false;
+    std::uint64_t lost = 0;
+    const auto each = [&](Bytes message) { last = check(message); };
     const std::uint64_t started = ticks();
     while (!last) {
-      receiver_->poll([&](Bytes message) { last = check(message); });
+      if constexpr (kLossy) {
+        receiver_->poll_lossy(each, [&](std::uint64_t from, std::uint64_t to) {
+          check.lost(from, to);
+          lost += to - from;
+        });
+      } else {
+        receiver_->poll(each);
+      }
       if (check.next() < next_checkpoint) continue;
       recorder.checkpoint(ticks());
       next_checkpoint = check.next() + stride;
     }
     recorder.result.ticks = ticks() - started;
-    recorder.result.received = check.next() - 1;
+    recorder.result.received = check.next() - 1 - lost;
   }
 
   using Sender = decltype(std::declval<Channel&>().sender());
   using Receiver = decltype(std::declval<Channel&>().receiver());
+  static constexpr bool kLossy = requires(Receiver & receiver) {
+    receiver.poll_lossy([](Bytes) {}, [](std::uint64_t, std::uint64_t) {});
+  };
   Shape shape_;
   Channel channel_;
   std::optional<Sender> sender_;
