@@ -150,6 +150,28 @@ TEST_F(HarnessTest, ReportsWhatAttachingThrows) {
   EXPECT_THAT(failure_of({"unlucky", [] { return std::make_unique<Unwilling>(); }}), HasSubstr("attaching: no wish to"));
 }
 
+// More roles than cores: barriers sleep, everybody learns what role 0 said, and being kept off the cores is no reason to drop anything.
+TEST_F(HarnessTest, MoreRolesThanCoresMeet) {
+  struct Crowd : Segment {
+    std::size_t roles() const noexcept override { return 7; }
+    void attach(std::size_t) override {}
+    void run(std::size_t role, Recorder& recorder) override {
+      for (std::uint64_t i = 1; i <= 50; ++i) {
+        if (recorder.agree(role, role == 0 ? i << 40 : 0) != i << 40) fail("not what role 0 said");
+        recorder.meet();
+      }
+      recorder.result.received = 1;
+    }
+    void detach(std::size_t) override {}
+    std::vector<Metric> metrics(const std::vector<const RoleResult*>&) const override { return {{"rate", "M/s", 1}}; }
+  };
+  RunConfig config = brief();
+  config.cpus.resize(2);
+  const RunOutcome outcome = run({{"crowd", [] { return std::make_unique<Crowd>(); }}}, config);
+  EXPECT_EQ(outcome.segments[0].messages, 7u);
+  EXPECT_NE(outcome.segments[0].verdict, Verdict::preempted);
+}
+
 TEST_F(HarnessTest, AnInterruptEndsTheChildren) {
   watch_for_interrupt();
   RunConfig config = brief();
@@ -175,6 +197,42 @@ TEST(MessageTest, EveryMessageOfEverySizeIsWholeAndDifferent) {
       EXPECT_EQ(check.next(), 5 * batch + 2);
     }
   }
+}
+
+TEST(MessageTest, OnlyWhatWasReportedAsLostMayBeMissing) {
+  MessageSource source(64);
+  MessageCheck check(64);
+  EXPECT_FALSE(check(source.take()));
+  for (int lost = 0; lost < 5; ++lost) source.take();
+  check.lost(2, 7);
+  EXPECT_FALSE(check(source.take()));
+  EXPECT_THROW(check.lost(7, 9), Failure);  // it is 8 that is due
+  EXPECT_THROW(check.lost(9, 10), Failure);
+  EXPECT_THROW(check.lost(8, 8), Failure);
+}
+TEST(MessageTest, WhereOthersReadTheRestNumbersRise) {
+  MessageSource source(64);
+  MessageCheck check(64);
+  check.allow_holes();
+  for (const std::uint64_t skipped : {0u, 3u, 1u}) {
+    for (std::uint64_t i = 0; i < skipped; ++i) source.take();
+    EXPECT_FALSE(check(source.take()));
+  }
+  EXPECT_EQ(check.next(), 8u);
+  EXPECT_TRUE(check(source.last()));
+}
+
+TEST(HistogramTest, AddsUp) {
+  Histogram low;
+  Histogram high;
+  for (int i = 0; i < 100; ++i) {
+    low.add(10);
+    high.add(1000);
+  }
+  low.add(high);
+  EXPECT_EQ(low.total(), 200u);
+  EXPECT_EQ(low.quantile(0.5), 10);
+  EXPECT_NEAR(low.quantile(0.51), 1000, 5);
 }
 
 TEST(HistogramTest, QuantilesAreExactToHalfAPercent) {
@@ -226,6 +284,27 @@ TEST(ReportTest, PairsOnlyValidSegmentsOfOneRegime) {
   EXPECT_EQ(mine["regimes"]["near"]["ratios"]["control"]["p50"]["median"], 2.0);
   EXPECT_EQ(json["segments"]["preempted"], 5);
   EXPECT_EQ(json["messages"], 300);
+}
+
+TEST(ReportTest, AddsTheLatenciesOfValidSegmentsUpToACurve) {
+  const Pair pair{"scenario", {"mine", {}}, {}};
+  const auto outcome = [](Verdict verdict, std::uint64_t ticks) {
+    auto latencies = std::make_shared<Histogram>();
+    for (int i = 0; i < 100; ++i) latencies->add(ticks);
+    return RunOutcome{{{verdict, Regime::near, {{"p50", "ns", 1}}, 100, latencies}}, {70, 70}};
+  };
+  Report report({pair});
+  report.add(pair, outcome(Verdict::valid, 1000));
+  report.add(pair, outcome(Verdict::valid, 3000));
+  report.add(pair, outcome(Verdict::preempted, 1'000'000));
+  const nlohmann::ordered_json json = report.json({});
+  const auto& curve = json["results"][0]["regimes"]["near"]["curve"];
+  EXPECT_EQ(curve["count"], 200);
+  const auto& points = curve["points"];
+  EXPECT_EQ(points.front()[0], 0);
+  EXPECT_EQ(points.back()[0], 100);
+  EXPECT_NEAR(points.back()[1].get<double>(), TickScale::get().ns(3000), 0.01 * TickScale::get().ns(3000));
+  for (std::size_t i = 1; i < points.size(); ++i) EXPECT_GE(points[i][0], points[i - 1][0]);
 }
 
 }  // namespace

@@ -157,7 +157,7 @@ class MessageCheck {
   // Others read the rest: the numbers only have to rise.
   void allow_holes() noexcept { lenient_ = Lenient::holes; }
   // Messages [from, to) were reported as lost: exactly those that are missing.
-  void lost(std::uint64_t from, std::uint64_t to) noexcept {
+  void lost(std::uint64_t from, std::uint64_t to) {
     if (from != expected_ || to <= from) {
       fail("messages [%llu, %llu) are said to be lost where %llu was due", static_cast<unsigned long long>(from),
            static_cast<unsigned long long>(to), static_cast<unsigned long long>(expected_));
