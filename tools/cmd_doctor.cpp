@@ -107,8 +107,8 @@ JSON: {"bus":DIR,"worst":SEVERITY,
                "repaired":BOOL}],                                            the worst first
   "processes":[{pid,command,user,alive,stopped,age_seconds,writes:[TOPIC]}]}
   codes: bus permission foreign_files dead_process stopped_process scratch repair topic idle schema limit
-  open_claim dead_claim dead_member dead_fifo holds_back slow_group evicted no_reader no_server busy_server space memory
-  remove_ipc cores clock_source huge_pages, and of topics that cannot be read the error's code
+  open_claim dead_claim dead_member dead_fifo holds_back slow_group evicted no_reader no_server busy_server
+  space memory remove_ipc cores clock_source huge_pages, and of topics that cannot be read the error's code
 
 Exit codes: 0 nothing is wrong; 11 warnings; 12 errors, or the code of the first error in arus --help
 (3 no bus, 4 no permission, 7 damaged, ...).)";

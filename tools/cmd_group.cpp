@@ -369,7 +369,8 @@ Examples:
 JSON: {"bus":DIR,"groups":[GROUP...]}, each GROUP with its settings under their names, and
   members:    [{id,instance,process,away,topics:[NAME...],partitions}]
   partitions: [{topic,partition,committed,end,lag,lag_bytes,lost,member,process,status,holds_back}]
-              status: unread, holding, lossy, evicted_abandoned, evicted_behind, evicted_stalled, evicted_by_hand, evicted_renewed
+              status: unread, holding, lossy, evicted_abandoned, evicted_behind, evicted_stalled,
+                      evicted_by_hand, evicted_renewed
   or {"name","error":{"code","message"}} for one that cannot be read;
 and "share_groups":[SHARE...] (work queues), each with name, max_deliveries, dead_letter_topic, grace_ns, and
   members:    [{topic,process,acquired}]

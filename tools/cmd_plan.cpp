@@ -128,9 +128,9 @@ ExitCode plan(const Command& command, const Options& options) {
 
 constexpr const char* kDetails =
     R"(Nothing is created. Memory is that of the partitions' files, which are reserved when a topic is created;
-not counted are a topic's small files (about 20 KiB and 2 KiB a partition), those of the bus (60 KiB, and 4 KiB
-a process and a group), and calls (0.5 MiB for each client and server until both have mapped it; then it is memory
-without a file). Retention is for records spread evenly over the partitions.
+not counted are a topic's small files (about 20 KiB and 2 KiB a partition), those of the bus (60 KiB, and
+4 KiB a process and a group), and calls (0.5 MiB for each client and server, in a file until both have mapped
+it). Retention is for records spread evenly over the partitions.
 
 Examples:
   arus plan -p 4 --partition-bytes 16M --value-size 200 --rate 5000

@@ -49,6 +49,8 @@ _arus() {
       words+=(--bus --json --help)
     elif [[ -n $names ]]; then
       mapfile -t words <<<"$names"
+    elif [[ ${path[0]:-} == group ]]; then
+      mapfile -t words < <("$arus" "${bus[@]}" group list 2>/dev/null | awk 'NR > 1 { print $1 }')
     elif grep -qE '^  (TOPIC|NAME)\b' <<<"$help" && [[ ${path[*]} != "topic create" ]]; then
       mapfile -t words < <("$arus" "${bus[@]}" topic list 2>/dev/null | awk 'NR > 1 { print $1 }')
     elif grep -qE '^  SERVICE\b' <<<"$help"; then

@@ -27,6 +27,7 @@ class Completion(CliTest):
         self.assertEqual(self.offers("do"), ["doctor"])
         self.assertEqual(self.offers("topic", "de"), ["delete", "describe"])
         self.assertEqual(self.offers("--bus", "/tmp", "topic", "li"), ["list"])
+        self.assertEqual(self.offers("bench", ""), ["all", "fanout", "latency", "load", "rpc", "throughput"])
 
     def test_options(self):
         self.assertEqual(self.offers("doctor", "--re"), ["--repair"])
@@ -37,6 +38,9 @@ class Completion(CliTest):
     def test_values(self):
         self.assertEqual(self.offers("tail", "--color", "a"), ["always", "auto"])
         self.assertEqual(self.offers("consume", "--wait", "spin"), ["spin", "spin-then-sleep"])
+        self.assertEqual(self.offers("bench", "load", "--wait", "sl"), ["sleep"])
+        with open(os.path.join(self.directory, "page.html"), "w", encoding="ascii"):
+            self.assertEqual(self.offers("bench", "all", "--html", self.directory + "/pa"), [self.directory + "/page.html"])
         self.assertEqual(self.offers("--bus", self.directory[:-1]), [self.directory])
 
     def test_topics_and_groups(self):
@@ -49,6 +53,8 @@ class Completion(CliTest):
         self.assertEqual(self.offers("topic", "create", ""), [])
         self.assertEqual(self.offers("--bus", self.directory, "consume", ""), [])
         self.assertEqual(self.offers("consume", "wind", "-g", "a"), ["alerts"])
+        self.assertEqual(self.offers("group", "describe", ""), ["alerts"])
+        self.assertEqual(self.offers("group", "reset", "al"), ["alerts"])
 
     def test_services(self):
         self.start("rpc", "serve", "weather", "m", "--", "cat", stdin=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """The command line itself: help, version, wrong usage, and how failures are told."""
 
 import os
+import re
 import subprocess
 
 from harness import ARUS, CliTest, main
@@ -8,8 +9,10 @@ from harness import ARUS, CliTest, main
 COMMANDS = [["topic"], ["topic", "create"], ["topic", "list"], ["topic", "describe"], ["topic", "delete"], ["produce"], ["consume"],
             ["ingest"], ["ingest", "host"], ["ingest", "stdin"], ["ingest", "file"], ["ingest", "tty"],
             ["ingest", "udp"], ["ingest", "iio"], ["ingest", "mqtt"], ["export"], ["export", "prometheus"],
-            ["bench"], ["bench", "throughput"], ["bench", "latency"], ["bus"],
-            ["bus", "create"], ["top"], ["stat"], ["hz"], ["tail"], ["doctor"], ["plan"]]
+            ["bench"], ["bench", "throughput"], ["bench", "latency"], ["bench", "load"], ["bench", "rpc"], ["bench", "fanout"],
+            ["bench", "all"], ["group"], ["group", "list"], ["group", "describe"], ["group", "reset"], ["group", "evict"],
+            ["group", "delete"], ["rpc"], ["rpc", "list"], ["rpc", "describe"], ["rpc", "call"], ["rpc", "serve"], ["rpc", "stat"],
+            ["bus"], ["bus", "create"], ["top"], ["stat"], ["hz"], ["tail"], ["doctor"], ["plan"]]
 
 
 class Help(CliTest):
@@ -25,6 +28,16 @@ class Help(CliTest):
         # Without anything it says the same; that is a wrong usage all the same.
         shown = subprocess.run([ARUS], capture_output=True, env=self.environment(), check=False)
         self.assertEqual((shown.returncode, shown.stdout.decode()), (2, text))
+
+    def test_these_are_all(self):
+        def commands(path):
+            text = self.arus(*path, "--help").out
+            section = text.partition("Subcommands:\n")[2].partition("\n\n")[0]
+            for name in re.findall(r"^  ([a-z][a-z-]*) ", section, re.MULTILINE):
+                yield [*path, name]
+                yield from commands([*path, name])
+
+        self.assertEqual(sorted(commands([])), sorted(COMMANDS))
 
     def test_every_command_explains_itself(self):
         for command in COMMANDS:
