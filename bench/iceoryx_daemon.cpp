@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -98,17 +99,27 @@ void IceoryxDaemon::wait_until_ready() {
 
 void IceoryxDaemon::stop() noexcept {
   constexpr int kMostPauses = 5'000;
+  int status = 0;
   if (pid_ > 0) {
     ::kill(pid_, SIGTERM);
     int i = 0;
-    while (::waitpid(pid_, nullptr, WNOHANG) == 0) {
+    while (::waitpid(pid_, &status, WNOHANG) == 0) {
       if (++i == kMostPauses) ::kill(pid_, SIGKILL);
       pause_briefly();
     }
     pid_ = -1;
   }
-  // Processes that end without telling the daemon leave their socket.
-  for (const std::size_t role : {0u, 1u}) ::unlink(("/tmp/" + runtime_name(role)).c_str());
+  std::error_code ignored;
+  // A process leaves its own files when it ends as these here do, without tidying up; and the daemon aborts when one was killed.
+  for (const std::size_t role : {0u, 1u}) {
+    std::filesystem::remove("/tmp/" + runtime_name(role), ignored);
+    std::filesystem::remove("/tmp/" + runtime_name(role) + ".lock", ignored);
+  }
+  if (status == 0) return;
+  const group* const mine = ::getgrgid(::getegid());  // its payload segment has this name
+  if (mine != nullptr) std::filesystem::remove(std::string("/dev/shm/") + mine->gr_name, ignored);
+  for (const char* const path : {kSocket, "/dev/shm/iceoryx_mgmt", "/tmp/roudi.lock", "/tmp/iox-unique-roudi.lock"})
+    std::filesystem::remove(path, ignored);
 }
 
 }  // namespace bench

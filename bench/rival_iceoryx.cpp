@@ -10,6 +10,7 @@
 #include <iceoryx_posh/popo/wait_set.hpp>
 #include <iceoryx_posh/runtime/posh_runtime.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "iceoryx_daemon.h"
@@ -24,9 +25,21 @@ namespace popo = iox::popo;
 
 constexpr std::uint32_t kAlignment = 8;
 
-void join(const std::string& runtime_name) {
+// This process among those that the daemon knows. It has to be told when one ends: it aborts at its own end if one is missing.
+struct Leave {
+  void operator()(iox::runtime::PoshRuntime* runtime) const {
+    using namespace iox::runtime;
+    IpcMessage farewell;
+    IpcMessage answer;
+    farewell << IpcMessageTypeToString(IpcMessageType::TERMINATION) << runtime->getInstanceName();
+    runtime->sendRequestToRouDi(farewell, answer);
+  }
+};
+using Membership = std::unique_ptr<iox::runtime::PoshRuntime, Leave>;
+
+Membership join(const std::string& runtime_name) {
   iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kOff, iox::log::LogLevelOutput::kHideLogLevel);
-  iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, runtime_name));
+  return Membership(&iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, runtime_name)));
 }
 
 template <class Loan>
@@ -113,39 +126,34 @@ class Iceoryx {
  public:
   explicit Iceoryx(const Shape& shape) : shape_(shape), daemon_(shape.bytes, chunks(shape)) {}
 
-  Sender sender() {
-    join(daemon_.runtime_name(0));
-    Sender sender(kRequest);
-    sender.wait_for_peer();
-    return sender;
-  }
-  Receiver<kBlocking> receiver() {
-    join(daemon_.runtime_name(1));
-    Receiver<kBlocking> receiver(kRequest, shape_);
-    receiver.wait_for_peer();
-    return receiver;
-  }
-
+  // Has what its role needs; the rest is null.
   struct End {
-    Sender out;
-    Receiver<kBlocking> in;
-    bool try_send(Bytes message) { return out.try_send(message); }
+    Membership member;
+    std::optional<Sender> out;
+    std::optional<Receiver<kBlocking>> in;
+    bool try_send(Bytes message) { return out->try_send(message); }
     template <class Each>
     std::size_t poll(Each&& each) {
-      return in.poll(std::forward<Each>(each));
+      return in->poll(std::forward<Each>(each));
     }
   };
-  End end(std::size_t role) {
-    join(daemon_.runtime_name(role));
-    End end{Sender(role == 0 ? kRequest : kReply), Receiver<kBlocking>(role == 0 ? kReply : kRequest, shape_)};
-    end.out.wait_for_peer();
-    end.in.wait_for_peer();
-    return end;
-  }
+  End sender() { return opened(0, kRequest, nullptr); }
+  End receiver() { return opened(1, nullptr, kRequest); }
+  End end(std::size_t role) { return opened(role, role == 0 ? kRequest : kReply, role == 0 ? kReply : kRequest); }
 
  private:
   static constexpr const char* kRequest = "request";
   static constexpr const char* kReply = "reply";
+
+  End opened(std::size_t role, const char* to, const char* from) {
+    End end{join(daemon_.runtime_name(role)), {}, {}};
+    if (to != nullptr) end.out.emplace(to);
+    if (from != nullptr) end.in.emplace(from, shape_);
+    if (to != nullptr) end.out->wait_for_peer();
+    if (from != nullptr) end.in->wait_for_peer();
+    return end;
+  }
+
   Shape shape_;
   IceoryxDaemon daemon_;
 };
@@ -157,7 +165,7 @@ class IceoryxEcho {
 
   class End {
    public:
-    End(std::size_t role, std::size_t bytes) : bytes_(bytes) {
+    End(Membership member, std::size_t role, std::size_t bytes) : member_(std::move(member)), bytes_(bytes) {
       const iox::capro::ServiceDescription service("bench", "calls", "echo");
       if (role == 0) {
         client_ = std::make_unique<popo::UntypedClient>(service);
@@ -211,14 +219,12 @@ class IceoryxEcho {
       return 1;
     }
 
+    Membership member_;
     std::size_t bytes_;
     std::unique_ptr<popo::UntypedClient> client_;
     std::unique_ptr<popo::UntypedServer> server_;
   };
-  End end(std::size_t role) {
-    join(daemon_.runtime_name(role));
-    return {role, bytes_};
-  }
+  End end(std::size_t role) { return {join(daemon_.runtime_name(role)), role, bytes_}; }
 
  private:
   static constexpr std::size_t kHeaders = 128;  // a call has one of its own before its bytes

@@ -26,8 +26,8 @@ struct Element {
   std::array<std::byte, kBytes> bytes;
 };
 
-// One producer, one consumer; elements are made and read where they lie.
-template <std::size_t kBytes, class Wait>
+// One producer, one consumer; elements are made and read where they lie, up to kMost at a time.
+template <std::size_t kBytes, std::size_t kMost, class Wait>
 class ReaderWriter {
   using Queue = moodycamel::ReaderWriterQueue<Element<kBytes>>;
 
@@ -52,7 +52,6 @@ class ReaderWriter {
     }
 
    private:
-    static constexpr std::size_t kMost = 64;
     Queue* queue_;
     Wait wait_;
   };
@@ -63,8 +62,8 @@ class ReaderWriter {
   Queue queue_;
 };
 
-// Many producers and consumers, here one of each, with tokens; taken out in bulk.
-template <std::size_t kBytes, class Wait>
+// Many producers and consumers, here one of each, with tokens; up to kMost are taken out at a time.
+template <std::size_t kBytes, std::size_t kMost, class Wait>
 class Concurrent {
   using Queue = moodycamel::ConcurrentQueue<Element<kBytes>>;
 
@@ -93,7 +92,7 @@ class Concurrent {
     }
 
    private:
-    using Taken = std::array<Element<kBytes>, 64>;
+    using Taken = std::array<Element<kBytes>, kMost>;
     Queue* queue_;
     moodycamel::ConsumerToken token_;
     std::unique_ptr<Taken> taken_;
@@ -159,14 +158,16 @@ class InOneProcess final : public Segment {
   std::unique_ptr<RoleResult> other_result_;
 };
 
-template <template <std::size_t, class> class Queue, std::size_t kBytes>
+constexpr std::size_t kMany = 64;
+
+template <template <std::size_t, std::size_t, class> class Queue, std::size_t kBytes>
 void add_one_way_in_process(Suite& suite, const std::string& name) {
-  add_one_way<InOneProcess<OneWay<Queue<kBytes, CoalescingWait>>>>(suite, name, {kBytes});
+  add_one_way<InOneProcess<OneWay<Queue<kBytes, kMany, CoalescingWait>>>>(suite, name, {kBytes});
 }
 
-template <template <std::size_t, class> class Queue>
+template <template <std::size_t, std::size_t, class> class Queue>
 void add_queue(Suite& suite, const std::string& name) {
-  add_round_trip<InOneProcess<RoundTrip<TwoChannels<Queue<kSmall, PauseWait>>>>>(suite, name, "spin");
+  add_round_trip<InOneProcess<RoundTrip<TwoChannels<Queue<kSmall, 1, PauseWait>>>>>(suite, name, "spin");
   add_one_way_in_process<Queue, kSmall>(suite, name);
   add_one_way_in_process<Queue, kMedium>(suite, name);
 }
