@@ -153,12 +153,16 @@ std::optional<TopScreen::Event> TopScreen::next_key() {
     case kCtrlC: return Event{ended};
     case KEY_RESIZE:
     case kCtrlL: clearok(stdscr, TRUE); return Event{resized};
-    case kCtrlZ:
+    case kCtrlZ: {
       endwin();
+      struct sigaction found;
+      sigaction(SIGTSTP, nullptr, &found);
       handle(SIGTSTP, SIG_DFL);
       std::raise(SIGTSTP);  // goes on here when we are continued
+      sigaction(SIGTSTP, &found, nullptr);
       clearok(stdscr, TRUE);
       return Event{resized};
+    }
     default: break;
   }
   if (pressed >= ' ' && pressed <= '~') return Event{key, TopKey::character, static_cast<char>(pressed)};

@@ -249,13 +249,7 @@ Result<void> IioSource::connect() {
   if (!device_.valid()) return platform::fail_system(errno, "open", path);
   begun_ = 0;
   last_time_.reset();
-  if (ever_open_) {
-    ++reconnects_;
-    tell(format("{} is back", name_));
-  }
-  ever_open_ = true;
-  told_ = false;
-  backoff_.succeeded();
+  if (reconnect_.connected()) tell(format("{} is back", name_));
   return Done{};
 }
 
@@ -263,19 +257,14 @@ Result<void> IioSource::give_up_or_wait(const Error& error) {
   device_ = {};
   cut_off_ += std::exchange(begun_, 0);
   if (!options_.reconnect) return tl::unexpected<Error>(error);
-  backoff_.failed();
-  if (!told_) tell(format("{}; waiting for it to come back", error.message()));
-  told_ = true;
+  if (reconnect_.lost()) tell(format("{}; waiting for it to come back", error.message()));
   return Done{};
 }
 
 Result<Fetched> IioSource::fetch(std::chrono::nanoseconds timeout) {
   items_.clear();
   if (!device_.valid()) {
-    if (!backoff_.due()) {
-      wait_readable(-1, options_.interrupt, std::min(timeout, backoff_.left()));
-      return Fetched{};
-    }
+    if (!reconnect_.due(options_.interrupt, timeout)) return Fetched{};
     if (auto connected = connect(); !connected) {
       if (auto waits = give_up_or_wait(connected.error()); !waits) return platform::pass(waits);
       return Fetched{};

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "connect/backoff.h"
+#include "connect/reconnect.h"
 #include "connect/source.h"
 #include "connect/sysfs_discovery.h"
 #include "platform/file.h"
@@ -66,7 +66,7 @@ class IioSource : public Source {
   Result<Fetched> fetch(std::chrono::nanoseconds timeout) override;
   // lost: scans that are missing by their timestamps, where the device has a timestamp channel and a sampling frequency. The kernel does
   // not say what it dropped.
-  [[nodiscard]] SourceCounts counts() override { return {.lost = missing_, .reconnects = reconnects_}; }
+  [[nodiscard]] SourceCounts counts() override { return {.lost = missing_, .reconnects = reconnect_.count()}; }
   [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> details() override;  // scans, cut_off_bytes
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }  // of the device: the key of its records
@@ -74,7 +74,7 @@ class IioSource : public Source {
   [[nodiscard]] const std::vector<IioChannel>& channels() const noexcept { return channels_; }
 
  private:
-  explicit IioSource(IioOptions options) : options_(std::move(options)), backoff_(options_.longest_backoff), buffer_(64 << 10) {}
+  explicit IioSource(IioOptions options) : options_(std::move(options)), reconnect_(options_.longest_backoff), buffer_(64 << 10) {}
   Result<void> connect();
   Result<std::string> find_device();
   Result<void> find_channels();
@@ -85,7 +85,7 @@ class IioSource : public Source {
   void append_value(const IioChannel& channel, std::string_view scan);
 
   IioOptions options_;
-  Backoff backoff_;
+  Reconnect reconnect_;
   std::string directory_;
   std::string name_;
   std::vector<IioChannel> channels_;
@@ -93,9 +93,6 @@ class IioSource : public Source {
   std::size_t scan_bytes_ = 0;
   double period_ns_ = 0;  // 0: unknown
   platform::Descriptor device_;
-  bool ever_open_ = false;
-  bool told_ = false;
-  std::uint64_t reconnects_ = 0;
   std::uint64_t scans_ = 0;
   std::uint64_t missing_ = 0;
   std::uint64_t cut_off_ = 0;

@@ -31,7 +31,7 @@ MqttSource& source_of(void* object) { return *static_cast<MqttSource*>(object); 
 MqttSource::MqttSource(MqttOptions options)
     : options_(std::move(options)),
       place_(format("mqtt://{}:{}", options_.host, options_.port)),
-      backoff_(options_.longest_backoff),
+      reconnect_(options_.longest_backoff),
       client_(nullptr, mosquitto_destroy) {}
 
 MqttSource::~MqttSource() {
@@ -79,7 +79,8 @@ Result<void> MqttSource::configure() {
 
 Error MqttSource::broken(int code) const {
   const std::string why = code == MOSQ_ERR_ERRNO ? std::strerror(errno) : mosquitto_strerror(code);
-  return Error(Errc::system, format("the broker at {} {}: {}", place_, ever_connected_ ? "is away" : "cannot be reached", why));
+  return Error(Errc::system,
+               format("the broker at {} {}: {}", place_, reconnect_.ever_connected() ? "is away" : "cannot be reached", why));
 }
 
 Result<void> MqttSource::connect() {
@@ -101,10 +102,9 @@ Result<void> MqttSource::connect_or_wait() {
 Result<void> MqttSource::give_up_or_wait(const Error& error) {
   state_ = State::away;
   // What the broker refuses at first is a mistake of the settings; later it may be a mistake of the broker's that somebody mends.
-  if (!options_.reconnect || (error.code() == Errc::permission_denied && !ever_connected_)) return tl::unexpected<Error>(error);
-  backoff_.failed();
-  if (!told_) tell(format("{}; trying again until it is there", error.message()));
-  told_ = true;
+  if (!options_.reconnect || (error.code() == Errc::permission_denied && !reconnect_.ever_connected()))
+    return tl::unexpected<Error>(error);
+  if (reconnect_.lost()) tell(format("{}; trying again until it is there", error.message()));
   return Done{};
 }
 
@@ -121,13 +121,7 @@ void MqttSource::on_connect(int code) {
     return;
   }
   state_ = State::connected;
-  backoff_.succeeded();
-  if (ever_connected_) {
-    ++reconnects_;
-    tell(format("connected again to {}", place_));
-  }
-  ever_connected_ = true;
-  told_ = false;
+  if (reconnect_.connected()) tell(format("connected again to {}", place_));
 }
 
 Result<void> MqttSource::subscribe() {
@@ -186,10 +180,7 @@ int MqttSource::read_messages() {
 Result<Fetched> MqttSource::fetch(std::chrono::nanoseconds timeout) {
   items_.clear();
   if (state_ == State::away) {
-    if (!backoff_.due()) {
-      wait_readable(-1, options_.interrupt, std::min(timeout, backoff_.left()));
-      return Fetched{};
-    }
+    if (!reconnect_.due(options_.interrupt, timeout)) return Fetched{};
     if (auto connected = connect_or_wait(); !connected) return platform::pass(connected);
     if (state_ == State::away) return Fetched{};
   }

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "connect/backoff.h"
+#include "connect/reconnect.h"
 #include "connect/source.h"
 
 struct mosquitto;
@@ -49,7 +49,7 @@ class MqttSource : public Source {
 
   Result<Fetched> fetch(std::chrono::nanoseconds timeout) override;
   // lost: none that we could know of. What the broker drops is its own count, over all its clients: see details().
-  [[nodiscard]] SourceCounts counts() override { return {.refused = refused_, .lost = 0, .reconnects = reconnects_}; }
+  [[nodiscard]] SourceCounts counts() override { return {.refused = refused_, .lost = 0, .reconnects = reconnect_.count()}; }
   // messages, and broker_dropped since we connected, where the broker publishes $SYS (a moment late)
   [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> details() override;
 
@@ -71,15 +71,12 @@ class MqttSource : public Source {
 
   MqttOptions options_;
   std::string place_;  // for messages: mqtt://host:port
-  Backoff backoff_;
+  Reconnect reconnect_;
   std::unique_ptr<mosquitto, void (*)(mosquitto*)> client_;
   enum class State : std::uint8_t { away, connecting, connected } state_ = State::away;
   std::chrono::steady_clock::time_point since_{};  // of the state connecting
   std::optional<Error> refusal_;                   // by the broker, of the connection or a subscription
   std::vector<int> subscriptions_;                 // ids of the requests, in order of the filters
-  bool ever_connected_ = false;
-  bool told_ = false;
-  std::uint64_t reconnects_ = 0;
   std::uint64_t messages_ = 0;
   std::uint64_t refused_ = 0;
   std::optional<std::uint64_t> broker_dropped_before_;

@@ -100,7 +100,7 @@ TtySource::TtySource(TtyOptions options, TextDecoder decoder)
     : options_(std::move(options)),
       lines_(std::move(decoder)),
       frames_(options_.frame_bytes, options_.sync),
-      backoff_(options_.longest_backoff),
+      reconnect_(options_.longest_backoff),
       buffer_(16 << 10) {}
 
 Result<std::unique_ptr<TtySource>> TtySource::open(TtyOptions options) {
@@ -140,13 +140,7 @@ Result<void> TtySource::connect() {
   device_ = std::move(device);
   driver_before_.reset();
   read_driver_counters();
-  if (ever_open_) {
-    ++reconnects_;
-    tell(format("{} is back", options_.device));
-  }
-  ever_open_ = true;
-  told_ = false;
-  backoff_.succeeded();
+  if (reconnect_.connected()) tell(format("{} is back", options_.device));
   return Done{};
 }
 
@@ -154,19 +148,14 @@ Result<void> TtySource::give_up_or_wait(const Error& error) {
   device_ = {};
   cut_off_ += options_.frame_bytes == 0 ? lines_.reset() : frames_.reset();
   if (!options_.reconnect || error.code() == Errc::invalid_argument) return tl::unexpected<Error>(error);
-  backoff_.failed();
-  if (!told_) tell(format("{}; waiting for it to come back", error.message()));
-  told_ = true;
+  if (reconnect_.lost()) tell(format("{}; waiting for it to come back", error.message()));
   return Done{};
 }
 
 Result<Fetched> TtySource::fetch(std::chrono::nanoseconds timeout) {
   items_.clear();
   if (!device_.valid()) {
-    if (!backoff_.due()) {
-      wait_readable(-1, options_.interrupt, std::min(timeout, backoff_.left()));
-      return Fetched{};
-    }
+    if (!reconnect_.due(options_.interrupt, timeout)) return Fetched{};
     if (auto connected = connect(); !connected) {
       if (auto waits = give_up_or_wait(connected.error()); !waits) return platform::pass(waits);
       return Fetched{};
@@ -207,7 +196,7 @@ void TtySource::read_driver_counters() {
 
 SourceCounts TtySource::counts() {
   read_driver_counters();
-  return {.refused = lines_.refused(), .lost = driver_.overruns, .reconnects = reconnects_};
+  return {.refused = lines_.refused(), .lost = driver_.overruns, .reconnects = reconnect_.count()};
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> TtySource::details() {

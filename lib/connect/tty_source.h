@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "connect/backoff.h"
+#include "connect/reconnect.h"
 #include "connect/source.h"
 #include "connect/text_decoder.h"
 #include "platform/file.h"
@@ -67,11 +67,8 @@ class TtySource : public Source {
   TtyOptions options_;
   TextDecoder lines_;
   FrameDecoder frames_;
-  Backoff backoff_;
+  Reconnect reconnect_;
   platform::Descriptor device_;
-  bool ever_open_ = false;
-  bool told_ = false;  // that it is away
-  std::uint64_t reconnects_ = 0;
   std::uint64_t cut_off_ = 0;
   struct Driver {
     std::uint64_t overruns = 0;

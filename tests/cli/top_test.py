@@ -248,9 +248,14 @@ alerts              weather                    80         =        0 no reader""
     def test_stopped_and_continued(self):
         self.screen = screen = Screen(self.directory, ["bash", "--norc", "--noprofile", "-i"], 81, 24, self.environment())
         screen.press(f"PS1='ready> '; {ARUS} top", "Enter")
-        for _ in range(2):
+        for how in ("C-z", signal.SIGTSTP, "C-z"):
             screen.wait_for("TOPIC", "weather", "q quit")
-            screen.press("C-z")
+            if isinstance(how, str):
+                screen.press(how)
+            else:
+                shell = screen.pid()
+                with open(f"/proc/{shell}/task/{shell}/children", encoding="ascii") as children:
+                    os.kill(int(children.read()), how)
             screen.wait_for("Stopped", "ready>", gone=["q quit"])
             screen.press("stty -a | grep -o -- '-*icanon'; jobs | wc -l", "Enter")
             screen.wait_for("\nicanon", "\n1\n")
