@@ -106,11 +106,13 @@ void measure(const Options& options, const Suite& suite, Report& report, std::ve
   for (const Pair& pair : suite) {
     if (pair.weight != kFigure) others.push_back(&pair);
   }
-  // The first sweep has everything; after it a quarter of those that are no figures to reach takes part.
+  // The first sweep has everything. In the others a figure to reach takes part thrice until it is established, once from then on, and of the
+  // rest a quarter does.
   const auto next_sweep = [&](bool everything) {
     std::vector<const Pair*> order;
     for (const Pair& pair : suite) {
-      if (everything || pair.weight == kFigure) order.push_back(&pair);
+      if (!everything && pair.weight != kFigure) continue;
+      order.insert(order.end(), everything || report.established(pair) ? 1 : 3, &pair);
     }
     for (std::size_t i = 0; !everything && i < (others.size() + 3) / 4; ++i) {
       order.push_back(others.front());

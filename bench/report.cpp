@@ -76,6 +76,20 @@ void Report::add(const Pair& pair, const RunOutcome& outcome) {
   add_ratios(row(pair.scenario, pair.candidate.name).regimes[candidate.regime], pair.control->name, candidate, control);
 }
 
+bool Report::established(const Pair& pair) const {
+  const auto has_enough = [](const Figures& figures) { return !figures.empty() && figures.front().samples.established(); };
+  for (const Row& row : rows_) {
+    if (row.scenario != pair.scenario || row.transport != pair.candidate.name) continue;
+    for (const auto& [regime, in] : row.regimes) {
+      if (!pair.control && has_enough(in.values)) return true;
+      for (const auto& [control, ratios] : in.ratios) {
+        if (pair.control && control == pair.control->name && has_enough(ratios)) return true;
+      }
+    }
+  }
+  return false;
+}
+
 namespace {
 
 // Three digits that count.
@@ -127,7 +141,8 @@ std::string Report::line(const Row& row, Regime regime, const InRegime& in) {
 }
 
 std::string Report::table() const {
-  std::string text = "\n  transport               regime     n  median [quartiles]" + std::string(45, ' ') + "ratio to the control\n";
+  std::string text =
+      "\n  transport               regime     n  median [quartiles]" + std::string(45, ' ') + "ratio to the control\n";
   std::vector<std::string> done;
   for (const Row& first : rows_) {
     if (std::find(done.begin(), done.end(), first.scenario) != done.end()) continue;

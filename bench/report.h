@@ -39,6 +39,9 @@ class Report {
   // One run of a pair: its segments in the order candidate, control.
   void add(const Pair& pair, const RunOutcome& outcome);
 
+  // Whether its ratio, or its value if it has no control, is established in some regime.
+  [[nodiscard]] bool established(const Pair& pair) const;
+
   [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
   [[nodiscard]] std::string table() const;
   [[nodiscard]] std::string summary() const;

@@ -14,7 +14,7 @@
 
 namespace bench {
 
-// How often a pair is measured: the figures to reach in every sweep, the others in every fourth.
+// How often a pair is measured: the figures to reach in every sweep, or thrice while they are not established; the others in every fourth.
 enum Weight : std::uint8_t { kForOrientation, kFigure };
 
 struct Pair {
