@@ -25,10 +25,12 @@ void add_round_trip(Suite& suite, const std::string& name, const std::string& wa
 
 inline constexpr std::size_t kSmall = 64;
 inline constexpr std::size_t kMedium = 1 << 10;
+inline constexpr std::size_t kBig = 64 << 10;
 inline constexpr std::size_t kLarge = 1 << 20;
 
 template <class Workload>
-void add_one_way(Suite& suite, const std::string& name, std::initializer_list<std::size_t> sizes = {kSmall, kMedium, kLarge}) {
+void add_one_way(Suite& suite, const std::string& name,
+                 std::initializer_list<std::size_t> sizes = {kSmall, kMedium, kBig, kLarge}) {
   for (const std::size_t bytes : sizes) suite.push_back({one_way(bytes), contestant<Workload>(name, {bytes}), arus_one_way(bytes)});
 }
 
