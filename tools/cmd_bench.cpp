@@ -169,13 +169,20 @@ void add_bench_command(CLI::App& app, Command& command) {
   };
 
   CLI::App* throughput = add("throughput", "One producer, one lossless consumer",
-                             R"(JSON: {"bench","messages","seconds","messages_per_second","bytes_per_second","message_bytes",
+                             R"(Examples:
+  arus bench throughput --batch 1
+  arus bench throughput --sizes 64,1K,64K,1M --html sizes.html
+
+JSON: {"bench","messages","seconds","messages_per_second","bytes_per_second","message_bytes",
 "batch","lost","out_of_order","cpus"}; with --sizes {"bench","sizes":[{the same without "bench"}...]})",
                              4 << 20, one(measure_throughput));
   add_sizes(throughput);
   add_batch(throughput);
   add("latency", "Round trips: a message there and one back",
-      fmt::format(R"(JSON: {{"bench","round_trips","message_bytes","cpus",
+      fmt::format(R"(Example:
+  arus bench latency --size 32 --wait spin
+
+JSON: {{"bench","round_trips","message_bytes","cpus",
 {}}})",
                   kLatencies),
       64 << 10, one(measure_latency));
@@ -185,17 +192,26 @@ void add_bench_command(CLI::App& app, Command& command) {
 up before it (so that nothing is left out where it is slow). The first tenth is not counted. "late" were sent
 more than 10 us after their time. The sender spins between messages that are less than 1 ms apart.
 
+Example:
+  arus bench load --rate 500000 --seconds 10 --html load.html
+
 JSON: {{"bench","rate","achieved_per_second","messages","message_bytes","late","lost","out_of_order","cpus",
 {}}})",
                       kLatencies),
           64 << 10, one(measure_load)));
   add("rpc", "Calls of an echo method, one at a time",
-      fmt::format(R"(JSON: {{"bench","calls","calls_per_second","message_bytes","cpus",
+      fmt::format(R"(Example:
+  arus bench rpc --wait sleep
+
+JSON: {{"bench","calls","calls_per_second","message_bytes","cpus",
 {}}})",
                   kLatencies),
       64 << 10, one(measure_rpc));
   CLI::App* fanout = add("fanout", "One producer, several lossless consumers that each read all",
                          R"(The rate is that of the slowest. The processes are not bound to CPUs.
+
+Example:
+  arus bench fanout --consumers 4 --size 1000
 
 JSON: {"bench","consumers","messages","message_bytes","batch","messages_per_second","bytes_per_second",
 "readers":[{messages,messages_per_second,lost,out_of_order}]})",
@@ -203,7 +219,10 @@ JSON: {"bench","consumers","messages","message_bytes","batch","messages_per_seco
   add_consumers(fanout);
   add_batch(fanout);
   CLI::App* all = add("all", "All of them, with throughput by size",
-                      R"(JSON: {"bench":"all","results":[latency, throughput, load, rpc, fanout, as they are by themselves]})",
+                      R"(Example:
+  arus bench all --seconds 5 --html report.html
+
+JSON: {"bench":"all","results":[latency, throughput, load, rpc, fanout, as they are by themselves]})",
                       64 << 10, run_all);
   add_sizes(all);
   add_batch(all);

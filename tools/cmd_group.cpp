@@ -400,6 +400,10 @@ void add_group_command(CLI::App& app, Command& command) {
       add_subcommand(*group, "list", "List the groups of the bus",
                      R"(Share groups (work queues) are listed behind the consumer groups; their lag is what is not settled.
 
+Examples:
+  arus group list
+  arus group list --json | jq -r '.groups[] | select(.members == []) | .name'
+
 JSON: {"bus":DIR,"groups":[GROUP...],"share_groups":[SHARE...]} as in `arus group describe`)");
   runs(listing, [](const Command& c, const Options&) { return list(c); });
 

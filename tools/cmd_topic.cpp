@@ -249,7 +249,11 @@ void add_topic_command(CLI::App& app, Command& command) {
   runs(creating, create);
 
   CLI::App* listing = add_subcommand(*topic, "list", "List the topics of the bus",
-                                     R"(JSON: {"bus":DIR,"topics":[TOPIC...]}, TOPIC as in `arus topic describe`)");
+                                     R"(Examples:
+  arus topic list
+  arus topic list --json | jq -r '.topics[].name'
+
+JSON: {"bus":DIR,"topics":[TOPIC...]}, TOPIC as in `arus topic describe`)");
   runs(listing, [](const Command& c, const Options&) { return list(c); });
 
   CLI::App* describing = add_subcommand(*topic, "describe", "Show configuration, content and groups of topics", kDescribeDetails);

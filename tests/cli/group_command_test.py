@@ -54,6 +54,27 @@ class GroupCommand(CliTest):
         self.assertRegex(self.arus("group", "list").out, r"\AGROUP +DELIVERY +MEMBERS .*\ng +lossless +1 +2 +0 +0 +live\n\Z")
         self.finish(member, sends=signal.SIGINT)
 
+    def test_golden(self):
+        for partition, count in (("0", 3), ("1", 2)):
+            self.produce(range(count), "-p", partition)
+        self.values("-g", "g")
+        self.produce(["one more"], "-p", "1")
+        self.assertGolden(self.arus("group", "list").out, """
+GROUP  DELIVERY  MEMBERS  PARTITIONS  LAG  LOST  STATE
+g      lossless        0           2    1     0  nobody reads
+""")
+        self.assertGolden(self.arus("group", "describe", "g").out, """
+g
+  delivery     lossless: producers wait for it; 10 s without a live member
+  assignor     sticky
+  offsets      kept for 7 d 0 h<( from .*)?| without members>
+  generation   <\\d+>
+
+  topic  partition  committed  end  lag  behind  lost  state     read by
+  t              0          3    3    0     0 B     0  lossless  nobody
+  t              1          2    3    1    64 B     0  lossless  nobody
+""")
+
     def test_members_share_and_take_over(self):
         first = self.member()
         self.wait_for_readers(2)
@@ -82,6 +103,11 @@ class GroupCommand(CliTest):
         before = self.committed()
         shown = self.arus("group", "reset", "g", "--to-earliest")
         self.assertIn("--execute", shown.err)
+        self.assertGolden(shown.out, f"""
+TOPIC  PARTITION  FROM  TO  CHANGE
+t              0  < *{before[0]}>   0  < *-{before[0]}>
+t              1  < *{before[1]}>   0  < *-{before[1]}>
+""")
         self.assertEqual(self.committed(), before, "a dry run changes nothing")
         done = self.arus("group", "reset", "g", "--to-earliest", "--execute", "--json").json
         self.assertEqual(done["moves"], [{"topic": "t", "partition": i, "from": before[i], "to": 0} for i in (0, 1)])
@@ -124,6 +150,8 @@ class GroupCommand(CliTest):
         self.assertEqual(self.arus("group", "evict", "g", "--force", "--json").json["evicted"], 2)
         self.arus("produce", "t", "-p", "0", "--timeout", "20s", stdin=f"{value}\n" * 100)
         self.assertEqual(self.group()["partitions"][0]["status"], "evicted_by_hand")
+        self.assertRegex(self.arus("group", "evict", "g", "--force").out,
+                         r"\Agroup g holds no producer back any more: evicted from \d partitions?\n\Z")
 
     def test_share_groups(self):
         self.produce(range(10))
@@ -169,6 +197,7 @@ shared  share           1           2   10     0  live
         self.assertEqual(self.arus("group", "list", "--json").json["groups"], [])
         self.assertIn("no groups", self.arus("group", "list").err)
         self.assertEqual(len(self.values("-g", "g")), 4, "it begins anew")
+        self.assertEqual(self.arus("group", "delete", "g", "--json").json, {"bus": self.bus, "deleted": ["g"]})
 
 
 if __name__ == "__main__":
