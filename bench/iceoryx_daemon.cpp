@@ -66,6 +66,11 @@ std::string IceoryxDaemon::runtime_name(std::size_t role) const {
   return std::filesystem::path(scratch_.path()).filename().string() + "-" + std::to_string(role);
 }
 
+std::string IceoryxDaemon::payload_file() {
+  const group* const mine = ::getgrgid(::getegid());
+  return std::string("/dev/shm/") + (mine == nullptr ? "iceoryx" : mine->gr_name);
+}
+
 void IceoryxDaemon::start() {
   const std::string config = scratch_.path() + "/roudi.toml";
   const pid_t parent = ::getpid();
@@ -116,8 +121,7 @@ void IceoryxDaemon::stop() noexcept {
     std::filesystem::remove("/tmp/" + runtime_name(role) + ".lock", ignored);
   }
   if (status == 0) return;
-  const group* const mine = ::getgrgid(::getegid());  // its payload segment has this name
-  if (mine != nullptr) std::filesystem::remove(std::string("/dev/shm/") + mine->gr_name, ignored);
+  std::filesystem::remove(payload_file(), ignored);
   for (const char* const path : {kSocket, "/dev/shm/iceoryx_mgmt", "/tmp/roudi.lock", "/tmp/iox-unique-roudi.lock"})
     std::filesystem::remove(path, ignored);
 }

@@ -22,6 +22,9 @@ class IceoryxDaemon {
   // Of the process that plays this role; no other process has it.
   [[nodiscard]] std::string runtime_name(std::size_t role) const;
 
+  // Where it keeps the messages: it has the name of the group of whoever started it.
+  [[nodiscard]] static std::string payload_file();
+
  private:
   void start();
   void wait_until_ready();

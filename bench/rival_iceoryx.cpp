@@ -14,6 +14,7 @@
 #include <string>
 
 #include "iceoryx_daemon.h"
+#include "prefault.h"
 #include "rival_kernel.h"
 #include "suite_rivals.h"
 
@@ -39,7 +40,9 @@ using Membership = std::unique_ptr<iox::runtime::PoshRuntime, Leave>;
 
 Membership join(const std::string& runtime_name) {
   iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kOff, iox::log::LogLevelOutput::kHideLogLevel);
-  return Membership(&iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, runtime_name)));
+  Membership member(&iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, runtime_name)));
+  prefault_file(IceoryxDaemon::payload_file());
+  return member;
 }
 
 template <class Loan>
