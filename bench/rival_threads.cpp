@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -112,11 +114,21 @@ class InOneProcess final : public Segment {
   explicit InOneProcess(const Shape& shape) : shape_(shape), core_(kLine) {}
 
   void attach(std::size_t role) override {
-    if (role == 1) word_at(core_.data()).store(static_cast<std::uint64_t>(::sched_getcpu()));
+    if (role == 1) word_at(core_.data()).store(static_cast<std::uint64_t>(::sched_getcpu()) + 1);
     if (role != 0) return;
     workload_.emplace(shape_);
     for (const std::size_t each : {0u, 1u}) workload_->attach(each);
     other_result_ = std::make_unique<RoleResult>();
+    std::uint64_t core = 0;
+    while ((core = word_at(core_.data()).load()) == 0) cpu_pause();
+    // Long before it is needed: beginning on this core would keep the first thread off it.
+    other_ = std::thread([this, core] {
+      move_to(static_cast<int>(core) - 1);
+      std::unique_lock lock(mutex_);
+      begin_.wait(lock, [this] { return others_ != nullptr; });
+      lock.unlock();
+      workload_->run(1, *others_);
+    });
   }
   void detach(std::size_t role) override {
     if (role != 0) return;
@@ -127,12 +139,13 @@ class InOneProcess final : public Segment {
   void run(std::size_t role, Recorder& recorder) override {
     if (role == 1) return recorder.sleep_until_finished();
     Recorder others = recorder.into(*other_result_);
-    std::thread other([&] {
-      move_to(static_cast<int>(word_at(core_.data()).load()));
-      workload_->run(1, others);
-    });
+    {
+      const std::lock_guard lock(mutex_);
+      others_ = &others;
+    }
+    begin_.notify_one();
     workload_->run(0, recorder);
-    other.join();
+    other_.join();
     // What the workload's figures are made of, and what tells whether a core was away.
     recorder.result.received += other_result_->received;
     recorder.result.ticks = other_result_->ticks;
@@ -153,9 +166,13 @@ class InOneProcess final : public Segment {
   }
 
   Shape shape_;
-  SharedMemory core_;  // one word: the core of role 1
+  SharedMemory core_;  // one word: the core of role 1, and 1
   std::optional<Workload> workload_;
   std::unique_ptr<RoleResult> other_result_;
+  std::thread other_;
+  std::mutex mutex_;
+  std::condition_variable begin_;
+  Recorder* others_ = nullptr;  // from when on the second thread works
 };
 
 constexpr std::size_t kMany = 64;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "scratch.h"
-#include "suite.h"
+#include "suite_rivals.h"
 
 namespace bench {
 
@@ -173,6 +173,6 @@ class GrpcEcho {
 
 }  // namespace
 
-Contestant grpc_echo(std::size_t bytes) { return contestant<RoundTrip<GrpcEcho>>("gRPC", {bytes}); }
+Contestant grpc_echo(std::size_t bytes) { return contestant<WithThreads<RoundTrip<GrpcEcho>>>("gRPC", {bytes}); }
 
 }  // namespace bench
