@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "environment.h"
@@ -138,7 +139,7 @@ class Programme {
   static nlohmann::ordered_json spread(std::vector<double> values) {
     std::sort(values.begin(), values.end());
     const auto at = [&](double share) {
-      return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+      return values[static_cast<std::size_t>(std::lround(share * static_cast<double>(values.size() - 1)))];
     };
     return {{"least", at(0)}, {"q1", at(0.25)}, {"median", at(0.5)}, {"q3", at(0.75)}, {"most", at(1)}};
   }

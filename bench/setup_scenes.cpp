@@ -22,7 +22,7 @@ namespace bench {
 
 namespace {
 
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kSmallest = 64 << 10;
@@ -286,6 +286,7 @@ std::vector<Idle> idle(const std::string& directory, double seconds) {
   nap(seconds);
   const double took = (now_ns() - started) / 1e9;
   std::vector<Idle> result;
+  result.reserve(cast.size());
   for (std::size_t i = 0; i < cast.size(); ++i) {
     const Usage after = usage_of(children[i]->pid());
     result.push_back({cast[i].name, (after.wakeups - before[i].wakeups) / took, (after.cpu_ns - before[i].cpu_ns) / 1e3 / took});

@@ -262,16 +262,16 @@ class OneWay : public Segment {
     std::uint64_t next_checkpoint = stride;
     bool last = false;
     std::uint64_t lost = 0;
-    const auto each = [&](Bytes message) { last = check(message); };
     const std::uint64_t started = ticks();
     while (!last) {
       if constexpr (kLossy) {
-        receiver_->poll_lossy(each, [&](std::uint64_t from, std::uint64_t to) {
-          check.lost(from, to);
-          lost += to - from;
-        });
+        receiver_->poll_lossy([&](Bytes message) { last = check(message); },
+                              [&](std::uint64_t from, std::uint64_t to) {
+                                check.lost(from, to);
+                                lost += to - from;
+                              });
       } else {
-        receiver_->poll(each);
+        receiver_->poll([&](Bytes message) { last = check(message); });
       }
       if (check.next() < next_checkpoint) continue;
       recorder.checkpoint(ticks());
