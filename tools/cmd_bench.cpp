@@ -97,7 +97,7 @@ ExitCode run_all(const Command& command, BenchOptions options, const std::string
 
 constexpr const char* kDetails =
     R"(Quick looks at this machine as it is now, between processes on two CPUs; every message is checked. Topics,
-groups and services of a measurement have names of their own and are gone afterwards.
+groups and services of a measurement are called arus-bench-PID-... and go with it, unless it is killed.
 
 Examples:
   arus bench throughput --size 1024 --seconds 5

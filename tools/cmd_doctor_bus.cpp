@@ -105,6 +105,8 @@ class BusDoctor {
   void look_at_files(const std::string& topic);
   void look_at_topic(const TopicSample& topic, const TopicSample* before);
   void look_at_groups(const TopicSample& topic, const TopicSample* before);
+  // The live members of a share group that read the topic; none if it is not one.
+  [[nodiscard]] std::set<std::string> share_members(const std::string& topic, const std::string& group) const;
   void look_at_stopped();
   void look_at_services(const Bus& bus);
 
@@ -116,6 +118,7 @@ class BusDoctor {
   const BusChecks& checks_;
   Diagnosis& diagnosis_;
   std::shared_ptr<platform::Leases> leases_;
+  std::vector<ShareInfo> share_groups_;
 };
 
 bool BusDoctor::check_directory() {
@@ -328,6 +331,17 @@ void BusDoctor::look_at_files(const std::string& topic) {
   }
 }
 
+std::set<std::string> BusDoctor::share_members(const std::string& topic, const std::string& group) const {
+  std::set<std::string> members;
+  for (const auto& share : share_groups_) {
+    if (share.name != group) continue;
+    for (const auto& member : share.members) {
+      if (member.topic == topic) members.insert(member.process);
+    }
+  }
+  return members;
+}
+
 void BusDoctor::look_at_groups(const TopicSample& topic, const TopicSample* before) {
   for (const auto& group : topic.groups) {
     const std::string subject = fmt::format("{}/{}", topic.name, group.info.name);
@@ -341,12 +355,15 @@ void BusDoctor::look_at_groups(const TopicSample& topic, const TopicSample* befo
           return process.stopped() && reader.starts_with(fmt::format("pid {} ", process.pid));
         });
       };
-      const auto stopped = std::find_if(group.readers.begin(), group.readers.end(), is_stopped);
+      const auto members = share_members(topic.name, group.info.name);
+      const auto& readers = members.empty() ? group.readers : members;
+      const bool stopped = std::any_of(readers.begin(), readers.end(), is_stopped);
       add(Severity::error, "holds_back", subject,
           fmt::format("the group holds producers back: the ring is full, {} record{} are not read, and {} {}", group.lag,
-                      plural(group.lag), fmt::join(group.readers, ", "),
-                      stopped == group.readers.end() ? "does not read on" : "is stopped"),
-          fmt::format("let it go on (kill -CONT PID), or end it; or give the group up: arus group evict {}", group.info.name));
+                      plural(group.lag), fmt::join(readers, ", "), stopped ? "is stopped" : "does not read on"),
+          members.empty()
+              ? fmt::format("let it go on (kill -CONT PID), or end it; or give the group up: arus group evict {}", group.info.name)
+              : "let it go on (kill -CONT PID), or end it: what it holds goes to the other members");
     } else if (group.holds_back && stands_still) {
       add(Severity::error, "holds_back", subject,
           fmt::format("the group holds producers back: the ring is full, and nobody reads its {} record{}", group.lag,
@@ -402,6 +419,9 @@ void BusDoctor::look_at_topic(const TopicSample& topic, const TopicSample* befor
 }
 
 void BusDoctor::look_at_topics(Bus& bus) {
+  for (const auto& name : bus.share_groups().value_or(std::vector<std::string>{})) {
+    if (auto group = bus.share_group(name)) share_groups_.push_back(*std::move(group));
+  }
   Sampler sampler(bus);
   const BusSample first = sampler.look();
   std::vector<std::vector<std::vector<ring::OpenClaim>>> claims;

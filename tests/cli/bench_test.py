@@ -2,6 +2,7 @@
 
 import html.parser
 import os
+import re
 import shutil
 import signal
 import unittest
@@ -169,7 +170,10 @@ class Report(BenchTest):
                       "64 B", "1 KiB"):
             self.assertIn(words, page.text)
         with open(self.path(), encoding="utf-8") as file:
-            self.assertIn("prefers-color-scheme: dark", file.read())
+            text = file.read()
+        self.assertIn("prefers-color-scheme: dark", text)
+        # What gnuplot draws in black, which the page's style turns into the colour of its text.
+        self.assertEqual(set(re.findall(r'<g [^>]*fill="(.*?)"[^>]*>\s*<text', text)), {"black"})
 
     @unittest.skipUnless(shutil.which("gnuplot"), "no gnuplot")
     def test_each_measurement_has_a_page(self):

@@ -306,6 +306,17 @@ class Groups(DoctorTest):
         os.kill(reader.pid, signal.SIGCONT)
         wait_until(lambda: "holds_back" not in self.codes(self.doctor()), "it reads on")
 
+    def test_a_stopped_member_of_a_share_group_holds_producers_back(self):
+        member = subprocess.Popen([os.path.join(HELPERS, "idle_reader"), "share", "t"], env=self.environment())
+        self.started.append(member)
+        wait_until(lambda: self.arus("group", "list", "--json", code=None).out.find(f"pid {member.pid} ") > 0, "it is a member")
+        os.kill(member.pid, signal.SIGSTOP)
+        self.fill()
+        found = self.finding(self.doctor(code=12), "holds_back")
+        self.assertEqual(found["subject"], "t/shared")
+        self.assertIn(f"and pid {member.pid} (idle_reader) is stopped", found["message"])
+        self.assertIn("goes to the other members", found["remedy"])
+
     def test_dead_members_are_taken_out(self):
         reader = self.start("consume", "t", "-g", "g")
         self.wait_for_readers(1)
