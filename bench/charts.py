@@ -74,7 +74,7 @@ def throughput(results):
     tics = ", ".join(f'"{name}" {size}' for name, size in SIZES)
     return series and data + f"""set logscale x 2
 set logscale y 10
-set xtics ({tics}) rotate by -40
+set xtics ({tics})
 set format y '%g'
 set xlabel 'size of a message'
 set ylabel 'GB/s, one process to another'
@@ -109,7 +109,7 @@ set style histogram clustered gap 1
 set style fill solid 0.85 noborder
 set logscale y 10
 set yrange [30:*]
-set xtics rotate by -40 noenhanced
+set xtics rotate by 40 right noenhanced
 set ytics ("30 ns" 30, "100 ns" 100, "300 ns" 300, "1 µs" 1e3, "3 µs" 3e3, "10 µs" 1e4, "30 µs" 3e4, "100 µs" 1e5, "300 µs" 3e5)
 set xlabel 'transport'
 set ylabel 'round trip of 64 B, median'
