@@ -150,10 +150,15 @@ Scratch::~Scratch() {
     if (!removed && removed.error().code() != Errc::not_found) warn(removed.error().message());
   };
   for (const auto& name : topics_) check(bus_->remove(name));
-  for (const auto& name : groups_) {
-    if (auto group = bus_->group(name)) check(group->remove());  // one that has not read yet is none
-  }
   std::error_code failed;
+  for (const auto& name : groups_) {
+    if (auto group = bus_->group(name)) {
+      check(group->remove());
+    } else {  // one that has not read yet is none; a reader that was killed while it made it leaves parts
+      for (const char* part : {".state.new", ".pulse", ".pulse.new"})
+        std::filesystem::remove(bus_->directory() + "/groups/" + name + part, failed);
+    }
+  }
   if (!service_path_.empty()) std::filesystem::remove_all(service_path_, failed);
   if (failed) warn(fmt::format("cannot remove {}: {}", service_path_, failed.message()));
 }

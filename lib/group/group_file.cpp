@@ -248,6 +248,7 @@ Result<void> GroupFile::remove(const log::BusDirectory& bus, const std::string& 
   ARUS_KILL_POINT("H-forgotten");
   const std::string path = path_of(bus, name, kState);
   if (unlink(path.c_str()) != 0) return fail_system(errno, "delete", path);
+  unlink((path + ".new").c_str());  // of a member that died while it wrote
   unlink(path_of(bus, name, kPulse).c_str());
   return {};
 }
