@@ -86,7 +86,7 @@ class SharePolled : public Result<ShareBatch> {
 // do not overwrite what is not settled: a member that lives and holds a record holds the ring at it, and at most `window` records behind it
 // are handed out meanwhile.
 // Crash: what a dead member held is handed out again as soon as another one looks. Stopped: it is alive, and keeps what it holds; the others
-// go on. Fork: every call in the child answers `forked`. Evicted (`arus group evict`, or the grace of a group without members is over): what was
+// go on. Fork: every call in the child answers `forked`. Evicted (the grace of a group without members is over): what was
 // lost is counted, its holders get `evicted` when they settle it, and bytes of records that are held may change.
 class ShareConsumer {
  public:
