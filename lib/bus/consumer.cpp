@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <utility>
 
 #include "bus/consumer_state.h"
 #include "platform/error.h"
@@ -408,9 +407,8 @@ Polled ConsumerState::poll(nanoseconds timeout) {
     next_ = 0;
   const bool waits = found && !*found;
   // What was behind a record that was taken alone shows now.
-  std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
+  if (std::exchange(cut_, false)) adapt(1 + buffer_.records().size());
   if (waits) {
-    if (carried != 0) adapt(std::exchange(carried, 0));
     if (lone_) buffer_.limit(1);
     found = wait(timeout);
   }
@@ -419,7 +417,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   const std::size_t count = buffer_.records().size();
   cut_ = waits && lone_ && count != 0;
   lone_ = waits && count == 1;
-  if (!cut_) adapt(carried + count);
+  if (!cut_) adapt(count);
   return batch();
 }
 
@@ -435,7 +433,6 @@ Result<bool> ConsumerState::wait(nanoseconds timeout) {
   std::int64_t sleep_from = 0;
   for (std::uint32_t paused = 0;;) {
     for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
-    if (lone_ && readers_.size() == 1) readers_.front().expect_soon();
     if (any_ready())
       if (auto found = collect(); !found || *found) return found;
     if ((paused += pauses_) < kPausesPerClock && config_.wait.mode != Wait::Mode::sleep) continue;

@@ -89,12 +89,6 @@ class PartitionReader {
     return static_cast<bool>(ring_.data);
   }
 
-  // Somebody is about to look at the next header, and it is all there is to wait for: its record's second line comes with it, if the last
-  // record had one, and not after it. For one that is alone: it would take the line from a producer that is still writing it.
-  void expect_soon() const noexcept {
-    if (stride_.last() > 1) platform::prefetch_for_read(&ring_.at(position_ + 1));
-  }
-
   bool paused = false;
 
  private:

@@ -68,14 +68,6 @@ inline void prefetch_for_write(const void* address) noexcept {
 #endif
 }
 
-inline void prefetch_for_read(const void* address) noexcept {
-#if defined(__x86_64__)
-  asm volatile("prefetcht0 %0" ::"m"(*static_cast<const char*>(address)));
-#elif defined(__aarch64__)
-  asm volatile("prfm pldl1keep, %0" ::"Q"(*static_cast<const char*>(address)));
-#endif
-}
-
 // How far it is to the next link of a chain in which most links are alike. What the link says is compared with what the last one said, and
 // not added: so the processor goes on to the next link, and the one after it, while it still waits for this one's cache line. (The
 // assembly keeps the compiler from seeing that both are the same.)
@@ -91,7 +83,6 @@ class Stride {
     }
     return step;
   }
-  [[nodiscard]] std::uint64_t last() const noexcept { return last_; }
 
  private:
   std::uint64_t last_ = 1;

@@ -124,7 +124,8 @@ class Appender {
     }
     ring_.data.wake();
   }
-  // The lines that will be written next, asked for before they are needed: this claim's first two together, and what later ones will write.
+  // The lines that will be written next, asked for before they are needed: this claim's second one (the first belongs to those who poll
+  // it), the header behind it that C3 looks at, and what the claims after it will write.
   static void prefetch(const RecordHeader* header, std::uint64_t cells) noexcept {
     const auto* line = reinterpret_cast<const std::byte*>(header);
     platform::prefetch_for_write(line);
