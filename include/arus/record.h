@@ -6,7 +6,6 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -73,7 +72,7 @@ class HeaderView {
 // One record, as a view. Its bytes belong to the batch that it came in (see consumer.h for how long).
 class Record {
  public:
-  [[nodiscard]] std::string_view topic() const noexcept { return topic_ != nullptr ? *topic_ : std::string_view(); }
+  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
   [[nodiscard]] std::uint32_t partition() const noexcept { return partition_; }
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   [[nodiscard]] Timestamp timestamp() const noexcept { return timestamp_; }
@@ -103,7 +102,7 @@ class Record {
   std::uint32_t partition_ = 0;
   std::uint16_t key_size_ = 0;
   std::uint16_t headers_size_ = 0;
-  const std::string* topic_ = nullptr;
+  std::string_view topic_;
   std::uint32_t flags_ = 0;
 };
 
