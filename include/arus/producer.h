@@ -93,8 +93,10 @@ class Producer {
   ~Producer();
 
   // One copy.
-  Result<Placed> try_send(Bytes value, const Envelope& envelope = {});
-  Result<Placed> send(Bytes value, const Envelope& envelope = {});
+  Result<Placed> try_send(Bytes value);
+  Result<Placed> try_send(Bytes value, const Envelope& envelope);
+  Result<Placed> send(Bytes value);
+  Result<Placed> send(Bytes value, const Envelope& envelope);
   Result<Placed> send(Bytes value, const Envelope& envelope, std::chrono::nanoseconds timeout);
   Result<Placed> send(std::string_view key, Bytes value) { return send(value, {.key = bytes(key)}); }
 

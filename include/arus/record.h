@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -72,7 +73,7 @@ class HeaderView {
 // One record, as a view. Its bytes belong to the batch that it came in (see consumer.h for how long).
 class Record {
  public:
-  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
+  [[nodiscard]] std::string_view topic() const noexcept { return topic_ != nullptr ? *topic_ : std::string_view(); }
   [[nodiscard]] std::uint32_t partition() const noexcept { return partition_; }
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   [[nodiscard]] Timestamp timestamp() const noexcept { return timestamp_; }
@@ -102,7 +103,7 @@ class Record {
   std::uint32_t partition_ = 0;
   std::uint16_t key_size_ = 0;
   std::uint16_t headers_size_ = 0;
-  std::string_view topic_;
+  const std::string* topic_ = nullptr;
   std::uint32_t flags_ = 0;
 };
 

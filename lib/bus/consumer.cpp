@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "bus/consumer_state.h"
 #include "platform/error.h"
@@ -20,8 +21,13 @@ constexpr std::int64_t kIdleSleep = 1'000'000'000;         // a wake-up that die
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
 constexpr std::int64_t kBlindSleep = kMillisecond;         // without permission to be woken
 constexpr std::int64_t kPendingSleep = 50 * kMillisecond;  // a reader that lets go may die before it tells
-constexpr std::uint32_t kMostPauses = 256;
-constexpr std::uint32_t kRoundsPerClock = 32;  // a look at the clock costs as much as several at the ring
+// Coalescing, in pauses: from how many on a poll waits before it looks, and the most. A wait that brings less than a record in
+// kPausesPerRecord of them is not worth it.
+constexpr std::uint32_t kManyPauses = 4;
+constexpr std::uint32_t kMostPauses = 128;
+constexpr std::uint32_t kPausesPerRecord = 8;
+constexpr std::size_t kLargeBatch = 64;
+constexpr std::uint32_t kPausesPerClock = 64;  // a look at the clock costs as much as several at the ring
 constexpr std::uint32_t kLooksPerClock = 32;   // of polls, each of which takes longer than that
 
 }  // namespace
@@ -339,6 +345,12 @@ Result<bool> ConsumerState::collect() {
     if (at >= count) at -= count;
     PartitionReader& reader = readers_[at];
     if (reader.paused) continue;
+    if (const std::size_t records = reader.take_plain(buffer_.vacant()); records != 0) [[likely]] {
+      buffer_.added(records);
+      continue;
+    }
+    if (reader.is_quiet()) [[likely]]
+      continue;
     const std::size_t before = buffer_.records().size();
     auto took = reader.take(buffer_);
     if (reader.is_observed_in_place() && buffer_.records().size() != before) in_place_.push_back({at, reader.taken_from()});
@@ -363,36 +375,51 @@ Batch ConsumerState::batch() const noexcept {
   return batch;
 }
 
+// One after the other with nothing behind it is how questions and answers come. After such a record the next one is handed out as soon as it is
+// there: a look at what comes behind it would first fetch a cache line that nobody has written yet.
+//
 // Small batches mean that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared lines. A
 // single record means that somebody waits for an answer to it.
 void ConsumerState::adapt(std::size_t found) noexcept {
   if (!config_.wait.coalesce) return;
-  if (found == 1)
+  if (found == 1 || found < pauses_ / kPausesPerRecord)
     pauses_ = std::max(pauses_ / 2, 1u);
-  else if (found < 24)
+  else if (found < kLargeBatch)
     pauses_ = std::min(pauses_ * 2, kMostPauses);
 }
 
-Result<Batch> ConsumerState::poll(nanoseconds timeout) {
-  if (auto good = usable(); !good) [[unlikely]]
-    return pass(good);
+Polled ConsumerState::poll(nanoseconds timeout) {
+  if (!bus_->ours()) [[unlikely]]
+    return pass(usable());
   buffer_.clear();
   in_place_.clear();
-  if (auto settled = settle_if_automatic(); !settled) [[unlikely]]
-    return pass(settled);
-  if (may_take_something()) [[unlikely]]
+  if (!settle_plainly()) [[unlikely]]
+    if (auto settled = settle_if_automatic(); !settled) return pass(settled);
+  if (membership_ && (membership_->changed() || !pending_.empty()) && may_take_something()) [[unlikely]]
     if (auto moved = rebalance(); !moved) return pass(moved);
   if (++looks_ % kLooksPerClock == 0) [[unlikely]]
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
+  if (pauses_ >= kManyPauses && timeout > nanoseconds::zero())
+    for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
   auto found = collect();
   if (next_ + 1 < readers_.size())
     ++next_;
   else
     next_ = 0;
-  if (found && !*found) found = wait(timeout);
+  const bool waits = found && !*found;
+  // What was behind a record that was taken alone shows now.
+  std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
+  if (waits) {
+    if (carried != 0) adapt(std::exchange(carried, 0));
+    if (lone_) buffer_.limit(1);
+    found = wait(timeout);
+  }
   if (!found) [[unlikely]]
     return pass(found);
-  adapt(buffer_.records().size());
+  const std::size_t count = buffer_.records().size();
+  cut_ = waits && lone_ && count != 0;
+  lone_ = waits && count == 1;
+  if (!cut_) adapt(carried + count);
   return batch();
 }
 
@@ -402,21 +429,29 @@ Result<bool> ConsumerState::wait(nanoseconds timeout) {
       if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
     return arm_descriptor();
   }
-  const platform::Deadline deadline = platform::Deadline::after(timeout.count());
   const bool may_sleep = config_.wait.mode != Wait::Mode::spin;
-  const std::int64_t began = platform::boot_time();
-  const std::int64_t sleep_from = began + (config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
-  for (std::uint32_t round = 1;; ++round) {
+  // Set at the first look at the clock: reading it costs as much as an answer takes to come.
+  std::optional<platform::Deadline> deadline;
+  std::int64_t sleep_from = 0;
+  for (std::uint32_t paused = 0;;) {
     for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
-    if (auto found = collect(); !found || *found) return found;
-    if (round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
+    if (lone_ && readers_.size() == 1) readers_.front().expect_soon();
+    if (any_ready())
+      if (auto found = collect(); !found || *found) return found;
+    if ((paused += pauses_) < kPausesPerClock && config_.wait.mode != Wait::Mode::sleep) continue;
+    paused = 0;
     if (woken_.exchange(false, std::memory_order_acq_rel)) return false;
     // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
     if (auto settled = settle_if_automatic(); !settled) return pass(settled);
     const std::int64_t now = platform::boot_time();
     if (auto good = look_after_all(now); !good) return pass(good);
-    if (deadline.passed()) return arm_descriptor();
-    if (may_sleep && now >= sleep_from) sleep(deadline.left());
+    if (!deadline) {
+      deadline = platform::Deadline::after(timeout.count());
+      sleep_from = now + (config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
+    } else if (deadline->passed()) {
+      return arm_descriptor();
+    }
+    if (may_sleep && now >= sleep_from) sleep(deadline->left());
   }
 }
 

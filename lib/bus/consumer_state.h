@@ -29,7 +29,7 @@ class ConsumerState {
   Result<void> subscribe_pattern(std::string_view pattern);
   Result<void> assign(const std::vector<TopicPartition>& partitions);
   Result<void> unsubscribe(std::string_view topic);
-  Result<Batch> poll(std::chrono::nanoseconds timeout);
+  Polled poll(std::chrono::nanoseconds timeout);
   Result<void> commit();
   Result<void> commit(std::string_view topic, std::uint32_t partition, std::uint64_t offset);
   [[nodiscard]] std::vector<TopicPartition> assignment() const;
@@ -84,6 +84,11 @@ class ConsumerState {
 
   Result<void> settle();
   Result<void> settle_if_automatic();
+  bool settle_plainly() noexcept {
+    bool all = true;
+    for (PartitionReader& reader : readers_) all &= reader.settle_plainly();
+    return all;
+  }
   Result<bool> collect();
   Result<bool> wait(std::chrono::nanoseconds timeout);
   Result<bool> arm_descriptor();
@@ -108,6 +113,8 @@ class ConsumerState {
   std::vector<InPlace> in_place_;
   std::unique_ptr<platform::Bell> bell_;  // null where this process may not have one
   std::atomic<bool> woken_{false};
+  bool lone_ = false;              // the last batch was waited for and was one record
+  bool cut_ = false;               // and nobody has looked yet what is behind it
   std::uint32_t pauses_ = 1;       // after an empty look, see Wait::coalesce
   std::uint32_t looks_ = 0;        // polls that were not to wait
   std::int64_t look_at_ = 0;       // boot clock: when to look next after what is in the way

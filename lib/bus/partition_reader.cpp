@@ -43,6 +43,7 @@ Result<PartitionReader> PartitionReader::join(std::shared_ptr<TopicState> topic,
   reader.how_ = how;
   reader.cursor_ = &cursor;
   reader.copies_ = reader.overwritable();
+  reader.plain_ = !reader.overwritable() && how.auto_commit;
   if (auto begun = reader.begin_at(group::resume(reader.ring_, cursor, how.policy)); !begun) {
     reader.give_up();
     reader.let_go(platform::kNoIncarnation);
@@ -169,9 +170,32 @@ bool PartitionReader::resume_if_lapped() noexcept {
   return lapped;
 }
 
+// What the loop needs is in local variables, which stores to records cannot change, as far as the compiler knows.
+std::size_t PartitionReader::take_plain(std::span<Record> room) noexcept {
+  if (!plain_ || expect_ != Expect::exactly || expected_ < deliver_from_ || announced_ || stuck_) [[unlikely]]
+    return 0;
+  const ring::Ring ring = ring_;
+  const std::string* const topic = &topic_->name();
+  const std::uint32_t partition = partition_;
+  const std::uint64_t first = expected_;
+  std::uint64_t position = position_;
+  std::uint64_t expected = first;
+  platform::Stride stride = stride_;
+  for (Record& record : room) {
+    View view;
+    if (ring::look(ring, position, view) != Found::record || view.offset != expected) break;
+    RecordAccess::fill(record, view, view.data + ring::kRecordHeader, topic, partition);
+    ++expected;
+    position += stride(view.cells);
+  }
+  position_ = position;
+  expected_ = expected;
+  stride_ = stride;
+  return expected - first;
+}
+
 Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
   const auto before = buffer.mark();
-  const std::string_view name = topic_->name();
   while (!buffer.full()) {
     View view;
     const Found found = ring::look(ring_, position_, view);
@@ -186,7 +210,7 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
           platform::copy(room, data, size);
           data = room;
         }
-        RecordAccess::fill(buffer.add(), view, data, name, partition_);
+        RecordAccess::fill(buffer.add(), view, data, &topic_->name(), partition_);
       }
       expected_ = view.offset + 1;
       position_ += view.cells;
@@ -254,12 +278,6 @@ Result<bool> PartitionReader::take_checked(RecordBuffer& buffer) {
   }
 }
 
-bool PartitionReader::ready() const noexcept {
-  const ring::Mark mark = ring_.mark(position_);
-  return (ring_.valid(mark, position_) && mark.state() != ring::State::claimed) || (overwritable() && ring_.low() > position_) ||
-         ring_.deleted();
-}
-
 void PartitionReader::look_after() {
   if (!open_claim()) {
     seen_open_ = 0;
@@ -275,16 +293,6 @@ void PartitionReader::look_after() {
 }
 
 // ---- groups ---------------------------------------------------------------------------------------------------------------------
-
-void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noexcept {
-  // First where a successor starts, then what producers may overwrite.
-  cursor_->committed.store(offset, memory_order_release);
-  ARUS_KILL_POINT("cursor-committed");
-  cursor_->position.store(position, memory_order_release);
-  settled_ = position;
-  ARUS_KILL_POINT("cursor-moved");
-  ring_.room.wake();
-}
 
 Result<void> PartitionReader::settle() {
   if (!in_group()) return {};

@@ -12,6 +12,7 @@
 #include "bus/state.h"
 #include "group/cursor.h"
 #include "log/seek.h"
+#include "platform/kill_point.h"
 #include "ring/read.h"
 
 namespace arus::detail {
@@ -38,6 +39,11 @@ class PartitionReader {
 
   // Appends what is there, as far as the buffer has room. True: something was appended (records or gaps).
   Result<bool> take(RecordBuffer& buffer);
+  // The usual, and nothing but that: committed records in place, one offset after the other, up to the first that is anything else. Returns
+  // how many; when none, take().
+  std::size_t take_plain(std::span<Record> room) noexcept;
+  // Whether take() would find nothing: for those who read in place, and know without it.
+  [[nodiscard]] bool is_quiet() const noexcept { return plain_ && !announced_ && !stuck_ && !ready(); }
   // Whether take() would find something, or an error; without side effects.
   [[nodiscard]] bool ready() const noexcept;
   // Somebody has claimed what is next, and has not settled it.
@@ -49,6 +55,14 @@ class PartitionReader {
   // Groups: everything taken so far is settled; a successor starts behind it. `evicted` if the cursor no longer holds producers back; then the
   // reader has joined again where it can, and the gap, if there is one, comes with the next take().
   Result<void> settle();
+  // The same where nothing but that is to be done; false: settle().
+  bool settle_plainly() noexcept {
+    if (!plain_ || ahead_ != 0 || cursor_->state.load(std::memory_order_acquire) != cursor_state_) [[unlikely]]
+      return false;
+    if (position_ != settled_) publish(next_offset(), position_);
+    was_evicted_ = false;
+    return true;
+  }
   // That alone, of one whose caller commits.
   Result<void> notice_eviction();
   // The same, of what stands before `offset`, which must have been taken.
@@ -73,6 +87,12 @@ class PartitionReader {
   bool arm(std::uint32_t bell) const noexcept {
     if (ring_.data) ring_.data.arm(bell);
     return static_cast<bool>(ring_.data);
+  }
+
+  // Somebody is about to look at the next header, and it is all there is to wait for: its record's second line comes with it, if the last
+  // record had one, and not after it. For one that is alone: it would take the line from a producer that is still writing it.
+  void expect_soon() const noexcept {
+    if (stride_.last() > 1) platform::prefetch_for_read(&ring_.at(position_ + 1));
   }
 
   bool paused = false;
@@ -116,7 +136,9 @@ class PartitionReader {
   std::uint64_t expected_ = 0;      // its offset
   std::uint64_t deliver_from_ = 0;  // what is below is passed over (a seek forward in a group moves this, not the cursor)
   Expect expect_ = Expect::anything;
+  platform::Stride stride_;  // between records
   bool copies_ = false;
+  bool plain_ = false;  // it reads in place, and nothing is to be done for a record but handing it out
   std::uint64_t taken_from_ = 0;
   std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
 
@@ -136,5 +158,21 @@ class PartitionReader {
   std::optional<Gap> announced_;  // for the next take()
   std::optional<Error> stuck_;    // what take() answers until a seek
 };
+
+inline bool PartitionReader::ready() const noexcept {
+  const ring::Mark mark = ring_.mark(position_);
+  return (ring_.valid(mark, position_) && mark.state() != ring::State::claimed) || (overwritable() && ring_.low() > position_) ||
+         ring_.deleted();
+}
+
+inline void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noexcept {
+  // First where a successor starts, then what producers may overwrite.
+  cursor_->committed.store(offset, std::memory_order_release);
+  ARUS_KILL_POINT("cursor-committed");
+  cursor_->position.store(position, std::memory_order_release);
+  settled_ = position;
+  ARUS_KILL_POINT("cursor-moved");
+  ring_.room.wake();
+}
 
 }  // namespace arus::detail

@@ -19,6 +19,7 @@ using std::chrono::nanoseconds;
 namespace detail {
 namespace {
 
+constexpr std::size_t kBatchAhead = 512;         // bytes that are asked for ahead of what is written
 constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
 
 // Header words, key and headers of a claimed record; the value follows.
@@ -34,6 +35,16 @@ constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after wh
   return bytes + lengths.value_at();
 }
 
+// The same for a value alone, and the value.
+constexpr std::uint64_t plain_cells(std::size_t size) noexcept {
+  return (ring::kRecordHeader + size + ring::kCell - 1) >> ring::kCellShift;
+}
+[[gnu::always_inline]] inline void write_plain(ring::RecordHeader& header, Bytes value, Timestamp timestamp) noexcept {
+  header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+  header.h3.store(Lengths{value.size(), 0, 0, Lengths::kNullKey}.word(), std::memory_order_relaxed);
+  platform::copy(reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader, value.data(), value.size());
+}
+
 }  // namespace
 
 ProducerState::ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config)
@@ -43,7 +54,10 @@ ProducerState::ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig c
       incarnation_(topic_->bus_directory().incarnation()),
       partitions_(topic_->config().partitions),
       record_size_(topic_->config().record_size),
-      max_bytes_(ring::most_bytes(topic_->config().partition_bytes >> ring::kCellShift)) {}
+      max_bytes_(ring::most_bytes(topic_->config().partition_bytes >> ring::kCellShift)),
+      least_value_(record_size_),
+      value_span_(record_size_ != 0 ? 0 : max_bytes_),
+      most_cells_(ring::most_cells(topic_->config().partition_bytes >> ring::kCellShift) / 2) {}
 
 Result<std::unique_ptr<ProducerState>> ProducerState::make(const std::shared_ptr<TopicState>& topic, const ProducerConfig& config) {
   if (auto good = topic->check(); !good) return pass(good);
@@ -64,7 +78,6 @@ Result<std::unique_ptr<ProducerState>> ProducerState::make(const std::shared_ptr
   state->groups_ = std::move(*groups);
   const std::uint32_t first = config.partition.value_or(0);
   const std::uint32_t last = config.partition ? first : topic_config.partitions - 1;
-  if (topic_config.partitions > 1) state->appender_of_.assign(topic_config.partitions, kUnused);
   for (std::uint32_t i = first; i <= last; ++i) {
     auto partition = topic->partition(i, platform::Access::write);
     if (!partition) return pass(partition);
@@ -72,13 +85,15 @@ Result<std::unique_ptr<ProducerState>> ProducerState::make(const std::shared_ptr
     partition->ring.cursor_count = state->groups_->groups();
     auto appender = ring::Appender::enlist(partition->ring, state->incarnation_);
     if (!appender) return pass(appender);
-    if (!state->appender_of_.empty()) state->appender_of_[i] = static_cast<std::uint32_t>(state->appenders_.size());
     state->open_.push_back(std::move(*partition));
     state->appenders_.push_back(std::move(*appender));
   }
-  state->open_loans_.assign(state->appenders_.size(), 0);
+  state->appender_of_.assign(topic_config.partitions, nullptr);
+  for (ring::Appender& appender : state->appenders_)
+    state->appender_of_[first + static_cast<std::uint32_t>(&appender - state->appenders_.data())] = &appender;
   state->sticky_ = config.partition.value_or(static_cast<std::uint32_t>(platform::random_word() % topic_config.partitions));
-  platform::ticks_to_ns();  // calibrates now rather than at the first record
+  state->plain_ = state->appender_of_[state->sticky_];
+  platform::ticks_to_ns();  // begins to calibrate: with the first records it is done
   return state;
 }
 
@@ -103,12 +118,12 @@ tl::unexpected<Error> ProducerState::gone() const { return fail(Errc::deleted, "
 
 inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) noexcept {
   if (envelope.partition) return *envelope.partition;
-  if (config_.partition) return *config_.partition;
-  if (partitions_ == 1) return 0;
-  if (envelope.key.data() != nullptr) return log::partition_for_key(envelope.key, partitions_);
+  if (envelope.key.data() != nullptr && partitions_ != 1 && !config_.partition)
+    return log::partition_for_key(envelope.key, partitions_);
   if (sticky_bytes_ >= kStickyBytes) {
-    sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
     sticky_bytes_ = 0;
+    if (!config_.partition) sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
+    plain_ = appender_of_[sticky_];
   }
   sticky_bytes_ += size;
   return sticky_;
@@ -124,7 +139,10 @@ inline bool ProducerState::shape(std::size_t value_size, bool null_value, const 
                    (envelope.key.data() == nullptr ? Lengths::kNullKey : 0) | (null_value ? Lengths::kNullValue : 0)};
   shape.cells = shape.lengths.cells();
   shape.partition = place(key + headers + value_size, envelope);
-  return writes_to(shape.partition);
+  if (shape.partition >= partitions_) [[unlikely]]
+    return false;
+  shape.to = appender_of_[shape.partition];
+  return shape.to != nullptr;
 }
 
 tl::unexpected<Error> ProducerState::misshapen(std::size_t value_size, const Envelope& envelope) const {
@@ -162,14 +180,13 @@ Result<void> ProducerState::hopeless(const ring::Refusal& refusal, std::uint32_t
 Result<void> ProducerState::claim_slowly(std::uint32_t partition, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
                                          nanoseconds timeout, Claimed& claimed) {
   constexpr std::int64_t kNap = 5'000'000;  // ns
-  ring::Appender& to = appender(partition);
-  const std::size_t at = static_cast<std::size_t>(&to - appenders_.data());
+  ring::Appender& to = *appender_of_[partition];
   if (to.ring().deleted()) return gone();
   if (auto hope = hopeless(to.refusal(), partition); !hope) return hope;
   if (timeout <= nanoseconds::zero()) return fail(Errc::full);
-  if (open_loans_[at] != 0)
+  if (to.open() != 0)
     return fail(Errc::would_deadlock, "{}, and this producer holds {} open loans of it; commit or abort them first",
-                topic_->describe(to.refusal(), partition), open_loans_[at]);
+                topic_->describe(to.refusal(), partition), to.open());
   const platform::Deadline deadline = platform::Deadline::after(timeout.count());
   const platform::Deadline spin_until =
       platform::Deadline::after(config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
@@ -204,14 +221,30 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
   if (time_to_look(now)) [[unlikely]]
     if (auto there = look_for_topic(now); !there) return pass(there);
   const Timestamp timestamp = envelope.timestamp.value_or(now);
-  ring::Appender& to = appender(shape.partition);
+  ring::Appender& to = *shape.to;
   Claimed claimed;
   if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
     if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
-  std::byte* room = write_front(to.ring().at(claimed.position), shape.lengths, envelope, timestamp);
+  std::byte* room = write_front(*claimed.header, shape.lengths, envelope, timestamp);
   if (!value.empty()) platform::copy(room, value.data(), value.size());
   to.commit(claimed);
   return Placed{shape.partition, claimed.offset};
+}
+
+// The same for a value alone, which takes half as many instructions. Everything else goes the long way, and so does one record in a while:
+// when the clock is to be anchored, others looked after, the partition changed.
+Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
+  std::int64_t now = 0;
+  ring::Appender& to = *plain_;
+  Claimed claimed;
+  if (!ours() || value.data() == nullptr || value.size() - least_value_ > value_span_ || sticky_bytes_ >= kStickyBytes ||
+      !stamper_.now_if_anchored(now) || to.look_is_due(now) || to.ring().deleted() ||
+      !to.claim_plain(plain_cells(value.size()), 1, now, claimed)) [[unlikely]]
+    return send(value, Envelope{}, timeout);
+  sticky_bytes_ += value.size();
+  write_plain(*claimed.header, value, now);
+  to.commit(claimed);
+  return Placed{sticky_, claimed.offset};
 }
 
 Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
@@ -226,16 +259,15 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
     loans_.push_back(std::make_unique<LoanState>());
     free_loans_ = loans_.back().get();
   }
-  ring::Appender& to = appender(shape.partition);
+  ring::Appender& to = *shape.to;
   Claimed claimed;
   if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
     if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
-  std::byte* room = write_front(to.ring().at(claimed.position), shape.lengths, envelope, timestamp);
+  std::byte* room = write_front(*claimed.header, shape.lengths, envelope, timestamp);
   LoanState* loan = free_loans_;
   free_loans_ = loan->next_free;
-  *loan = {this, shape.partition, claimed, shape.lengths, nullptr};
+  *loan = {this, &to, shape.partition, claimed, shape.lengths, nullptr};
   ++loan_count_;
-  ++open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
   return Loan(loan, {room, size});
 }
 
@@ -246,16 +278,15 @@ Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
     abort(loan);
     return fail(Errc::invalid_argument, "the loan has {} bytes, {} cannot be committed; it was aborted", most, size);
   }
-  ring::Appender& to = appender(loan.partition);
+  ring::Appender& to = *loan.appender;
   const bool deleted = to.ring().deleted();
   const Placed placed{loan.partition, loan.claimed.offset};
   // A shorter value keeps its claim's extent: the rest is padding.
   loan.lengths.value = size;
-  to.ring().at(loan.claimed.position).h3.store(loan.lengths.word(), std::memory_order_relaxed);
+  loan.claimed.header->h3.store(loan.lengths.word(), std::memory_order_relaxed);
   to.commit(loan.claimed);
   loan.next_free = free_loans_;
   free_loans_ = &loan;
-  --open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
   if (deleted) {
     auto error = gone();
     if (--loan_count_ == 0 && retired_) delete this;
@@ -267,18 +298,54 @@ Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
 
 void ProducerState::abort(LoanState& loan) noexcept {
   if (!ours()) return;
-  ring::Appender& to = appender(loan.partition);
-  to.abort(loan.claimed);
+  loan.appender->abort(loan.claimed);
   loan.next_free = free_loans_;
   free_loans_ = &loan;
-  --open_loans_[static_cast<std::size_t>(&to - appenders_.data())];
   if (--loan_count_ == 0 && retired_) delete this;
+}
+
+// All of them in one claim, if they are values alone and it goes that easily; else none, for what goes to one partition becomes visible
+// together.
+bool ProducerState::send_plainly(std::span<const Message> messages) noexcept {
+  std::int64_t now = 0;
+  ring::Appender& to = *plain_;
+  if (messages.empty() || sticky_bytes_ >= kStickyBytes || !stamper_.now_if_anchored(now) || to.look_is_due(now) ||
+      to.ring().deleted())
+    return false;
+  std::uint64_t cells = 0;
+  std::size_t bytes = 0;
+  for (const Message& message : messages) {
+    const Envelope& envelope = message.envelope;
+    const std::size_t size = message.value.size();
+    if (envelope.key.data() != nullptr || !envelope.headers.empty() || envelope.timestamp || envelope.partition ||
+        message.value.data() == nullptr || size - least_value_ > value_span_)
+      return false;
+    cells += plain_cells(size);
+    bytes += size;
+  }
+  Claimed claimed;
+  if (cells > most_cells_ || !to.claim_plain(cells, messages.size(), now, claimed)) return false;
+  auto* at = reinterpret_cast<std::byte*>(claimed.header);  // the ring is mapped twice in a row
+  std::uint64_t position = claimed.position;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const Bytes value = messages[i].value;
+    const std::uint64_t extent = plain_cells(value.size());
+    platform::prefetch_for_write(at + kBatchAhead);
+    platform::prefetch_for_write(at + kBatchAhead + ring::kCell);
+    write_plain(*reinterpret_cast<ring::RecordHeader*>(at), value, now);
+    if (i != 0) to.mark_inner(position, claimed.offset + i, extent);
+    position += extent;
+    at += extent << ring::kCellShift;
+  }
+  to.commit_first(claimed, plain_cells(messages[0].value.size()));
+  sticky_bytes_ += bytes;
+  return true;
 }
 
 Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, nanoseconds timeout) {
   if (!ours()) return fail(Errc::forked);
   std::optional<platform::Deadline> deadline;  // from the first wait: reading the clock costs as much as appending a record
-  const std::uint64_t most = ring::most_cells(topic_->config().partition_bytes >> ring::kCellShift) / 2;
+  if (send_plainly(messages)) return messages.size();
   constexpr std::size_t kMostRecords = 512;
   std::array<Shape, kMostRecords> shapes;  // of the neighbours that go into one claim, all for one partition
   bool carried = false;                    // the first of them was looked at already, as the one that ended the last claim
@@ -299,7 +366,7 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
         bad = true;
         break;
       }
-      if (count != 0 && (shape.partition != shapes[0].partition || cells + shape.cells > most)) {
+      if (count != 0 && (shape.to != shapes[0].to || cells + shape.cells > most_cells_)) {
         carried = true;
         break;
       }
@@ -311,7 +378,7 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
       if (sent != 0) return sent;
       return misshapen(messages[0].value.size(), messages[0].envelope);
     }
-    ring::Appender& to = appender(shapes[0].partition);
+    ring::Appender& to = *shapes[0].to;
     Claimed claimed;
     if (!claim(to, cells, count, latest, now, claimed)) [[unlikely]] {
       if (!deadline) deadline = platform::Deadline::after(timeout.count());
@@ -337,7 +404,7 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
       }
       position += extent;
     }
-    to.commit_first(claimed.position, first_cells);
+    to.commit_first(claimed, first_cells);
     if (carried) shapes[0] = shapes[count];
     sent += count;
   }
@@ -356,6 +423,8 @@ Producer& Producer::operator=(Producer&& other) noexcept {
 }
 Producer::~Producer() { detail::ProducerState::retire(std::move(state_)); }
 
+Result<Placed> Producer::try_send(Bytes value) { return state_->send(value, nanoseconds::zero()); }
+Result<Placed> Producer::send(Bytes value) { return state_->send(value, state_->config().timeout); }
 Result<Placed> Producer::try_send(Bytes value, const Envelope& envelope) {
   return state_->send(value, envelope, nanoseconds::zero());
 }

@@ -15,6 +15,7 @@ namespace arus::detail {
 // An open loan. Kept by the producer and used again, so that loaning allocates nothing in the long run.
 struct LoanState {
   ProducerState* producer;
+  ring::Appender* appender;
   std::uint32_t partition;
   ring::Claimed claimed;
   ring::Lengths lengths;
@@ -29,8 +30,10 @@ class ProducerState {
   ProducerState& operator=(const ProducerState&) = delete;
 
   Result<Placed> send(Bytes value, const Envelope& envelope, std::chrono::nanoseconds timeout);
+  Result<Placed> send(Bytes value, std::chrono::nanoseconds timeout);
   Result<Loan> loan(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
   Result<std::size_t> send_many(std::span<const Message> messages, std::chrono::nanoseconds timeout);
+  bool send_plainly(std::span<const Message> messages) noexcept;
   Result<Placed> commit(LoanState& loan, std::size_t size);
   void abort(LoanState& loan) noexcept;
   // The Producer is gone: destroys itself now, or with the last open loan.
@@ -41,11 +44,11 @@ class ProducerState {
   [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
 
  private:
-  static constexpr std::uint32_t kUnused = ~0u;
   struct Shape {  // of a record to be: what is where
     ring::Lengths lengths;
     std::uint64_t cells;
     std::uint32_t partition;
+    ring::Appender* to;
   };
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
@@ -61,12 +64,6 @@ class ProducerState {
   [[gnu::always_inline]] bool shape(std::size_t value_size, bool null_value, const Envelope& envelope, Shape& shape) noexcept;
   [[gnu::noinline]] tl::unexpected<Error> misshapen(std::size_t value_size, const Envelope& envelope) const;
   [[gnu::always_inline]] std::uint32_t place(std::size_t size, const Envelope& envelope) noexcept;
-  [[nodiscard]] bool writes_to(std::uint32_t partition) const noexcept {
-    return partition < partitions_ && (appender_of_.empty() || appender_of_[partition] != kUnused);
-  }
-  ring::Appender& appender(std::uint32_t partition) noexcept {
-    return appenders_[appender_of_.empty() ? 0 : appender_of_[partition]];
-  }
   // Whether it was claimed at once; if not, claim_slowly() waits for room if need be, or says what is wrong.
   [[gnu::always_inline]] static bool claim(ring::Appender& to, std::uint64_t cells, std::uint64_t records, Timestamp timestamp,
                                            std::int64_t now, ring::Claimed& claimed) noexcept {
@@ -85,16 +82,19 @@ class ProducerState {
   std::uint32_t partitions_;
   std::uint32_t record_size_;
   std::size_t max_bytes_ = 0;
+  std::size_t least_value_ = 0;  // sizes of values without key and headers: [least_value_, least_value_ + value_span_]
+  std::size_t value_span_ = 0;
+  std::uint64_t most_cells_ = 0;  // of a batch's claim
   platform::Stamper stamper_;
   std::int64_t looked_at_ = 0;  // when look_for_topic() was called, by the stamper's clock
   std::shared_ptr<const group::GroupTable> groups_;
   std::vector<OpenPartition> open_;
   std::vector<ring::Appender> appenders_;
-  std::vector<std::uint32_t> appender_of_;  // by partition; kUnused; empty when there is one partition
-  std::vector<std::uint32_t> open_loans_;   // by appender
-  std::uint32_t sticky_ = 0;                // where keyless records go now …
-  std::size_t sticky_bytes_ = 0;            // … and how much has gone there
-  std::unique_ptr<platform::Bell> bell_;    // taken at the first sleep
+  std::vector<ring::Appender*> appender_of_;  // by partition; null: it does not write there
+  ring::Appender* plain_ = nullptr;           // where keyless records go now …
+  std::uint32_t sticky_ = 0;                  // … its partition …
+  std::size_t sticky_bytes_ = 0;              // … and how much has gone there
+  std::unique_ptr<platform::Bell> bell_;      // taken at the first sleep
   std::vector<std::unique_ptr<LoanState>> loans_;
   LoanState* free_loans_ = nullptr;
   std::uint32_t loan_count_ = 0;

@@ -9,7 +9,7 @@ namespace arus {
 
 struct RecordAccess {
   // `data`: where the record's bytes behind its header are (in the ring, or copied).
-  static void fill(Record& record, const ring::View& view, const std::byte* data, std::string_view topic,
+  static void fill(Record& record, const ring::View& view, const std::byte* data, const std::string* topic,
                    std::uint32_t partition) noexcept {
     record.data_ = data;
     record.offset_ = view.offset;

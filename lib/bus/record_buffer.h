@@ -12,7 +12,7 @@ namespace arus::detail {
 
 class RecordBuffer {
  public:
-  explicit RecordBuffer(std::uint32_t most_records) : records_(std::max<std::uint32_t>(most_records, 1)) {}
+  explicit RecordBuffer(std::uint32_t most_records) : records_(std::max<std::uint32_t>(most_records, 1)), limit_(records_.size()) {}
 
   void clear() noexcept {
     count_ = 0;
@@ -20,12 +20,20 @@ class RecordBuffer {
     chunk_ = 0;
     used_ = 0;
     copied_ = 0;
+    limit_ = records_.size();
   }
+  // At most so many records, until clear().
+  void limit(std::size_t records) noexcept { limit_ = std::min(records, records_.size()); }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0 && gaps_.empty(); }
   // No more records in this batch. Copies are limited in bytes, so that a batch of large records does not copy the whole ring.
-  [[nodiscard]] bool full() const noexcept { return count_ == records_.size() || copied_ >= kMostCopied; }
+  [[nodiscard]] bool full() const noexcept { return count_ >= limit_ || copied_ >= kMostCopied; }
 
   Record& add() noexcept { return records_[count_++]; }
+  // Room for records to be written in one go, and how many of them were.
+  [[nodiscard]] std::span<Record> vacant() noexcept {
+    return std::span(records_).subspan(count_, limit_ - std::min(limit_, count_));
+  }
+  void added(std::size_t records) noexcept { count_ += records; }
   void add(const Gap& gap) { gaps_.push_back(gap); }
 
   // Back to an earlier state, when what was taken since turned out to be overwritten.
@@ -77,6 +85,7 @@ class RecordBuffer {
     std::size_t size;
   };
   std::vector<Record> records_;
+  std::size_t limit_;
   std::size_t count_ = 0;
   std::vector<Gap> gaps_;
   std::vector<Chunk> chunks_;

@@ -232,7 +232,7 @@ Result<bool> ShareState::take_from(Place& place) {
     switch (place.shared.acquire(subscription.slot, most, acquired)) {
       case group::SharedPartition::Found::record: {
         SharedRecord record;
-        RecordAccess::fill(record, acquired.view, acquired.view.data + ring::kRecordHeader, subscription.topic->name(),
+        RecordAccess::fill(record, acquired.view, acquired.view.data + ring::kRecordHeader, &subscription.topic->name(),
                            place.partition);
         record.place_ = number;
         record.sequence_ = acquired.sequence;

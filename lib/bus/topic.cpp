@@ -23,7 +23,7 @@ std::optional<std::string> owned(Bytes data) {
 
 OwnedRecord owned(const log::Copied& copied, std::uint32_t partition) {
   Record record;
-  RecordAccess::fill(record, copied.view, copied.bytes.data() + ring::kRecordHeader, {}, partition);
+  RecordAccess::fill(record, copied.view, copied.bytes.data() + ring::kRecordHeader, nullptr, partition);
   OwnedRecord result{partition, record.offset(), record.timestamp(), owned(record.key()), owned(record.value()), {}};
   for (const Header header : record.headers()) result.headers.emplace_back(header.name, owned(header.value));
   return result;

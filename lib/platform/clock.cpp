@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <limits>
 
 #if defined(__x86_64__)
@@ -19,18 +20,16 @@ std::int64_t read_clock(clockid_t id) noexcept {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-bool counter_is_steady() noexcept {
 #if defined(__x86_64__)
+bool counter_is_steady() noexcept {
   // "Invariant TSC": CPUID 8000_0007h, EDX bit 8 (AMD64 manual volume 3, appendix E; Intel SDM 17.17.1).
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
   return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & 1u << 8) != 0;
-#else
-  return true;
-#endif
 }
+#endif
 
 struct Anchor {
   std::uint64_t ticks;
@@ -53,20 +52,23 @@ Anchor read_together(clockid_t id) noexcept {
   return best;
 }
 
-std::uint64_t calibrate() noexcept {
-  if (!counter_is_steady()) return 0;
-#if defined(__aarch64__)
-  std::uint64_t frequency = 0;
-  asm volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
-  return frequency == 0 ? 0 : static_cast<std::uint64_t>((1'000'000'000ull << 32) / frequency);
-#else
-  const Anchor first = read_together(CLOCK_MONOTONIC_RAW);
-  while (read_clock(CLOCK_MONOTONIC_RAW) - first.ns < 2'000'000) pause();  // 2 ms: an error of some 10^-5, see Stamper
-  const Anchor second = read_together(CLOCK_MONOTONIC_RAW);
-  const auto passed = static_cast<std::uint64_t>(second.ns - first.ns);
-  return second.ticks <= first.ticks ? 0 : (passed << 32) / (second.ticks - first.ticks);
-#endif
+#if defined(__x86_64__)
+// The rate is not known until enough time has passed since the first call; nobody waits for that. An error of some 10^-5, see Stamper.
+std::uint64_t measured_rate() noexcept {
+  constexpr std::int64_t kLongEnough = 2'000'000;  // ns
+  static const bool steady = counter_is_steady();
+  static const Anchor first = read_together(CLOCK_MONOTONIC_RAW);
+  static std::atomic<std::uint64_t> rate{0};
+  if (const std::uint64_t known = rate.load(std::memory_order_relaxed); known != 0 || !steady) return known;
+  const Anchor now = read_together(CLOCK_MONOTONIC_RAW);
+  if (now.ns - first.ns < kLongEnough || now.ticks <= first.ticks) return 0;
+  __extension__ using Wide = unsigned __int128;
+  const auto found =
+      static_cast<std::uint64_t>((Wide(static_cast<std::uint64_t>(now.ns - first.ns)) << 32) / (now.ticks - first.ticks));
+  rate.store(found, std::memory_order_relaxed);
+  return found;
 }
+#endif
 
 }  // namespace
 
@@ -95,8 +97,13 @@ std::array<std::uint64_t, 2> boot_id() noexcept {
 }
 
 std::uint64_t ticks_to_ns() noexcept {
-  static const std::uint64_t factor = calibrate();
-  return factor;
+#if defined(__x86_64__)
+  return measured_rate();
+#elif defined(__aarch64__)
+  std::uint64_t frequency = 0;
+  asm volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
+  return frequency == 0 ? 0 : static_cast<std::uint64_t>((1'000'000'000ull << 32) / frequency);
+#endif
 }
 
 std::int64_t Stamper::anchor() noexcept {

@@ -58,8 +58,44 @@ inline void fence_release() noexcept {
 #endif
 }
 
-inline void prefetch_for_write(const void* address) noexcept { __builtin_prefetch(address, 1, 3); }
-inline void prefetch_for_read(const void* address) noexcept { __builtin_prefetch(address, 0, 3); }
+// Assembly, because GCC 12 takes a function with nothing but __builtin_prefetch in it for one without effects, and drops the call. PREFETCHW
+// is no part of x86-64-v2, but every x86-64 processor executes it, if only as a no-op (Intel SDM, AMD64 manual volume 3: PREFETCHW).
+inline void prefetch_for_write(const void* address) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" ::"m"(*static_cast<const char*>(address)));
+#elif defined(__aarch64__)
+  asm volatile("prfm pstl1keep, %0" ::"Q"(*static_cast<const char*>(address)));
+#endif
+}
+
+inline void prefetch_for_read(const void* address) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetcht0 %0" ::"m"(*static_cast<const char*>(address)));
+#elif defined(__aarch64__)
+  asm volatile("prfm pldl1keep, %0" ::"Q"(*static_cast<const char*>(address)));
+#endif
+}
+
+// How far it is to the next link of a chain in which most links are alike. What the link says is compared with what the last one said, and
+// not added: so the processor goes on to the next link, and the one after it, while it still waits for this one's cache line. (The
+// assembly keeps the compiler from seeing that both are the same.)
+class Stride {
+ public:
+  std::uint64_t operator()(std::uint64_t actual) noexcept {
+    std::uint64_t step = last_;
+    std::uint64_t hidden = step;
+    asm("" : "+r"(hidden));
+    if (hidden != actual) [[unlikely]] {
+      asm volatile("");
+      step = last_ = actual;
+    }
+    return step;
+  }
+  [[nodiscard]] std::uint64_t last() const noexcept { return last_; }
+
+ private:
+  std::uint64_t last_ = 1;
+};
 
 struct alignas(16) Pair {
   std::uint64_t first;
@@ -110,6 +146,11 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
   const auto* source = static_cast<const std::byte*>(from);
   if (size > 256) {
     std::memcpy(target, source, size);
+  } else if (size >= 32 && size <= 64) {
+    std::memcpy(target, source, 16);
+    std::memcpy(target + 16, source + 16, 16);
+    std::memcpy(target + size - 32, source + size - 32, 16);
+    std::memcpy(target + size - 16, source + size - 16, 16);
   } else if (size >= 16) {
     for (std::size_t i = 0; i < size - 16; i += 16) std::memcpy(target + i, source + i, 16);
     std::memcpy(target + size - 16, source + size - 16, 16);

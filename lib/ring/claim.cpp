@@ -80,6 +80,20 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
 
 void Appender::resign() noexcept { slot_->incarnation.store(platform::kNoIncarnation, memory_order_release); }
 
+bool Appender::insist(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
+  const std::uint64_t wanted = cells;
+  while (!attempt(cells, records, timestamp, claimed)) {
+    const std::uint64_t p = ring_.tail();
+    if (p + cells > limit_) {
+      if (!find_room(p + cells)) return false;
+    } else if (ring_.valid(ring_.mark(p + cells), p + cells)) {
+      // C3. Or the next claimer's own mark, if the tail has moved on; then the padding is a waste and no harm.
+      if (ring_.tail() == p && ++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
+    }
+  }
+  return true;
+}
+
 bool Appender::find_room(std::uint64_t need) noexcept {
   const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_);
   limit_ = std::max(limit_, limit);

@@ -52,6 +52,9 @@ struct Claimed {
   std::uint64_t position;
   std::uint64_t offset;  // of its first record
   std::uint64_t cells;
+  RecordHeader* header;  // at `position`
+  std::uint64_t mark;    // its h0 as it stands: CLAIMED
+  bool counted;          // among those that are open
 };
 
 // A registered producer of one partition. One thread.
@@ -68,11 +71,23 @@ class Appender {
   // records; `now` drives the occasional look after others.
   [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                                     Claimed& claimed) noexcept;
+  // A claim that needs nothing out of the ordinary, and is settled before this producer claims anything else; false: claim() it.
+  [[gnu::always_inline]] bool claim_plain(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp,
+                                          Claimed& claimed) noexcept {
+    return attempt(cells, records, timestamp, claimed);
+  }
+  // Whether claim() would first look after others: once a millisecond. (Unsigned: also when the clock was set back.)
+  [[nodiscard]] bool look_is_due(std::int64_t now) const noexcept {
+    return static_cast<std::uint64_t>(now - looked_at_) >= kLookEvery;
+  }
   // The claimed record of one header: visible to readers from here on.
-  void commit(const Claimed& claimed) noexcept { settle(claimed.position, State::committed, claimed.cells); }
+  void commit(const Claimed& claimed) noexcept { settle(claimed, State::committed); }
   // The first record of a batch: its own extent, when all others stand.
-  void commit_first(std::uint64_t position, std::uint64_t cells) noexcept { settle(position, State::committed, cells); }
-  void abort(const Claimed& claimed) noexcept { settle(claimed.position, State::skip, claimed.cells); }
+  void commit_first(Claimed claimed, std::uint64_t cells) noexcept {
+    claimed.mark = word(State::claimed, claimed.position, cells);
+    settle(claimed, State::committed);
+  }
+  void abort(const Claimed& claimed) noexcept { settle(claimed, State::skip); }
   // An inner record of a batch; before commit_first.
   void mark_inner(std::uint64_t position, std::uint64_t offset, std::uint64_t cells) const noexcept {
     ring_.at(position).h1.store(chain_word(offset, id_), std::memory_order_relaxed);
@@ -82,25 +97,46 @@ class Appender {
 
   [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
+  // Claims that claim() has made and that are not settled.
+  [[nodiscard]] std::uint32_t open() const noexcept { return open_; }
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
  private:
   static constexpr std::uint64_t kMostPadding = 2;        // most_cells() leaves so much below C/2
+  static constexpr std::uint64_t kAhead = 8;              // cells
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id)
       : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count), settled_for_(ring.slot_count) {}
 
-  void settle(std::uint64_t position, State state, std::uint64_t cells) noexcept {
+  [[nodiscard]] std::uint64_t word(State state, std::uint64_t position, std::uint64_t cells) const noexcept {
+    return Mark::make(state, ring_.lap(position), id_, cells).word ^ ring_.salt;
+  }
+  void settle(const Claimed& claimed, State state) noexcept {
     ARUS_KILL_POINT("before-settle");
-    ring_.set_mark(position, state, id_, cells);
+    // CLAIMED and the state to be differ in the two lowest bits only.
+    constexpr auto kClaimed = static_cast<std::uint64_t>(State::claimed);
+    claimed.header->h0.store(claimed.mark ^ kClaimed ^ static_cast<std::uint64_t>(state), std::memory_order_release);
     ARUS_KILL_POINT("settled");
-    if (--open_ == 0 && noted_open_) [[unlikely]] {
+    if (claimed.counted && --open_ == 0 && noted_open_) [[unlikely]] {
       slot_->open_since.store(0, std::memory_order_release);
       noted_open_ = false;
     }
     ring_.data.wake();
   }
+  // The lines that will be written next, asked for before they are needed: this claim's first two together, and what later ones will write.
+  static void prefetch(const RecordHeader* header, std::uint64_t cells) noexcept {
+    const auto* line = reinterpret_cast<const std::byte*>(header);
+    platform::prefetch_for_write(line);
+    platform::prefetch_for_write(line + kCell);
+    platform::prefetch_for_write(line + ((cells + kAhead) << kCellShift));
+    platform::prefetch_for_write(line + ((cells + kAhead + 1) << kCellShift));
+  }
+  // C1 to C7, once. False: there is no room below `limit_`, or an imitation behind it, or another producer was faster.
+  [[gnu::always_inline]] bool attempt(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp,
+                                      Claimed& claimed) noexcept;
+  // The same until it is clear.
+  [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept;
   [[gnu::noinline]] bool find_room(std::uint64_t need) noexcept;
   [[gnu::noinline]] bool refuse_imitation(std::uint64_t position) noexcept;
   [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
@@ -109,10 +145,10 @@ class Appender {
   Ring ring_;
   ProducerSlot* slot_;
   std::uint32_t id_;
-  bool saw_others_ = true;   // since the last look; true at first: somebody may have died before
-  std::uint32_t open_ = 0;   // own claims that are not settled
-  bool noted_open_ = false;  // slot_->open_since is not 0
-  std::uint64_t last_ = 0;   // position of the last claim
+  bool saw_others_ = true;        // since the last look; true at first: somebody may have died before
+  std::uint32_t open_ = 0;        // own claims that are counted and not settled
+  bool noted_open_ = false;       // slot_->open_since is not 0
+  std::uint64_t first_open_ = 0;  // the first of them
   std::uint64_t limit_ = 0;
   std::int64_t largest_timestamp_ = 0;
   std::int64_t looked_at_ = 0;
@@ -123,69 +159,67 @@ class Appender {
 
 inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                             Claimed& claimed) noexcept {
-  Tail& tail = ring_.header->tail;
-  const std::uint64_t wanted = cells;
-  if (static_cast<std::uint64_t>(now - looked_at_) >= kLookEvery) [[unlikely]]  // also when the clock was set back
+  if (look_is_due(now)) [[unlikely]]
     look_after_others(now);
-  for (;;) {
-    // C1
-    const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
-    const std::uint64_t b = tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
-    const std::uint64_t p = position_of(a);
-    // C2
-    if (p + cells > limit_) [[unlikely]] {
-      if (!find_room(p + cells)) return false;
-      continue;
-    }
-    // The lines that will be written, asked for together and before the compare-and-swap. Fetched one after the other, the header's
-    // would be taken back by a polling reader while the payload's is on its way.
-    platform::prefetch_for_write(&ring_.at(p));
-    platform::prefetch_for_write(&ring_.at(p + 1));
-    // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
-    if (ring_.valid(ring_.mark(p + cells, std::memory_order_relaxed), p + cells)) [[unlikely]] {
-      if (++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
-      continue;
-    }
-    // C4. Where the last claim is open still, or one before it, the slot will no longer name it.
-    if (open_ != 0 && !noted_open_) [[unlikely]] {
-      slot_->open_since.store(last_, std::memory_order_release);
-      noted_open_ = true;
-    }
-    slot_->w2.store(extent_word(cells, records), std::memory_order_relaxed);
-    slot_->w1.store(b, std::memory_order_relaxed);
-    if (timestamp > largest_timestamp_) {
-      largest_timestamp_ = timestamp;
-      slot_->largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
-    }
-    ARUS_KILL_POINT("C3");
-    slot_->w0.store(a, std::memory_order_release);
-    ARUS_KILL_POINT("C4");
-    // C5
-    if (ring_.single_producer) {
-      tail.w1.store(b + records, std::memory_order_release);
-      ARUS_KILL_POINT("C5-torn");
-      tail.w0.store(tail_word(p + cells, id_), std::memory_order_release);
-    } else if (!platform::compare_exchange(&tail.w0, {a, b}, {tail_word(p + cells, id_), b + records})) {
-      continue;
-    }
-    ARUS_KILL_POINT("C5");
-    // C6, C7: before any payload byte. The fence: a lossy reader that sees anything of this claim must see the `low` that made room
-    // for it (pairs with the fence in still_there).
-    platform::fence_release();
-    const std::uint32_t previous = owner_of(a);
-    ring_.at(p).h1.store(chain_word(b, previous), std::memory_order_relaxed);
-    ARUS_KILL_POINT("C6");
-    ring_.set_mark(p, State::claimed, id_, cells);
-    platform::fence_release();
-    ARUS_KILL_POINT("C7");
-    saw_others_ |= previous != id_;
-    if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]]
-      note_in_index(p, p + cells, b);
-    claimed = {p, b, cells};
-    last_ = p;
-    ++open_;
-    return true;
+  if (!attempt(cells, records, timestamp, claimed) && !insist(cells, records, timestamp, claimed)) return false;
+  claimed.counted = true;
+  if (open_++ == 0) first_open_ = claimed.position;
+  return true;
+}
+
+inline bool Appender::attempt(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
+  Tail& tail = ring_.header->tail;
+  // C1
+  const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
+  const std::uint64_t b = tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
+  const std::uint64_t p = position_of(a);
+  // C2
+  if (p + cells > limit_) [[unlikely]]
+    return false;
+  RecordHeader* const header = &ring_.at(p);
+  prefetch(header, cells);
+  // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
+  if (ring_.valid(ring_.mark(p + cells, std::memory_order_relaxed), p + cells)) [[unlikely]]
+    return false;
+  const std::uint64_t mark = word(State::claimed, p, cells);
+  // C4. Where another claim is open still, the slot will no longer name it.
+  if (open_ != 0 && !noted_open_) [[unlikely]] {
+    slot_->open_since.store(first_open_, std::memory_order_release);
+    noted_open_ = true;
   }
+  slot_->w2.store(extent_word(cells, records), std::memory_order_relaxed);
+  slot_->w1.store(b, std::memory_order_relaxed);
+  if (timestamp > largest_timestamp_) {
+    largest_timestamp_ = timestamp;
+    slot_->largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+  }
+  ARUS_KILL_POINT("C3");
+  slot_->w0.store(a, std::memory_order_release);
+  ARUS_KILL_POINT("C4");
+  // C5
+  if (ring_.single_producer) {
+    tail.w1.store(b + records, std::memory_order_release);
+    ARUS_KILL_POINT("C5-torn");
+    tail.w0.store(tail_word(p + cells, id_), std::memory_order_release);
+  } else if (!platform::compare_exchange(&tail.w0, {a, b}, {tail_word(p + cells, id_), b + records})) {
+    return false;
+  }
+  ARUS_KILL_POINT("C5");
+  // C6, C7: before any payload byte. The fence: a lossy reader that sees anything of this claim must see the `low` that made room
+  // for it (pairs with the fence in still_there).
+  platform::fence_release();
+  const std::uint32_t previous = owner_of(a);
+  header->h1.store(chain_word(b, previous), std::memory_order_relaxed);
+  ARUS_KILL_POINT("C6");
+  header->h0.store(mark, std::memory_order_release);
+  platform::fence_release();
+  ARUS_KILL_POINT("C7");
+  if (previous != id_) [[unlikely]]
+    saw_others_ = true;
+  if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]]
+    note_in_index(p, p + cells, b);
+  claimed = {p, b, cells, header, mark, false};
+  return true;
 }
 
 }  // namespace arus::ring

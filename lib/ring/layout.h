@@ -55,6 +55,7 @@ inline constexpr std::uint64_t kMostOffsets = 1ull << 52;
 enum class State : std::uint8_t { none = 0, claimed = 1, committed = 2, skip = 3 };
 
 inline constexpr std::uint64_t kLapMask = (1u << 22) - 1;
+inline constexpr std::uint64_t kStateAndLapMask = kLapMask << 2 | 3;
 
 // A decoded h0.
 struct Mark {

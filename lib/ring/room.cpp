@@ -120,6 +120,7 @@ bool is_open(const Ring& ring, std::uint64_t cursor) noexcept {
 
 // Over settled records from `position`, until `target` or something open. Sets `refusal` to what it met if that is impossible content.
 std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t target, std::uint64_t end, Refusal& refusal) noexcept {
+  platform::Stride stride;
   while (position < target) {
     platform::prefetch_for_write(&ring.at(position + kAhead));  // it is about to be written over
     const Mark mark = ring.mark(position);
@@ -129,7 +130,7 @@ std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t targe
       refusal = {.why = Refusal::Why::corrupt, .position = position};
       break;
     }
-    position += mark.cells();
+    position += stride(mark.cells());
   }
   return position;
 }

@@ -43,7 +43,7 @@ Result<std::shared_ptr<ClientState>> ClientState::make(std::shared_ptr<arus::det
   if (auto good = within("max_in_flight", config.max_in_flight, 1, most); !good) return pass(good);
   if (auto good = within("max_servers", config.max_servers, 1, 1024); !good) return pass(good);
   std::shared_ptr<ClientState> state(new ClientState(std::move(bus), service, config));
-  platform::ticks_to_ns();  // calibrates now rather than at the first call
+  platform::ticks_to_ns();  // begins to calibrate
   state->find_servers();
   return state;
 }

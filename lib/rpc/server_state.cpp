@@ -153,7 +153,7 @@ Result<void> ServerState::start() {
   directory_ = server_path(bus, core_->service, name_);
   channels_.resize(config.max_clients);
   attached_.reserve(config.max_clients);
-  platform::ticks_to_ns();  // calibrates now rather than at the first call
+  platform::ticks_to_ns();  // begins to calibrate
   if (config.workers != 0) try {
       core_->several_threads.store(true, std::memory_order_release);
       workers_ = std::make_unique<Workers>(config.workers);
