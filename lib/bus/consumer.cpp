@@ -24,9 +24,8 @@ constexpr std::int64_t kPendingSleep = 50 * kMillisecond;  // a reader that lets
 // Coalescing, in pauses: from how many on a poll waits before it looks, and the most. A wait that brings less than a record in
 // kPausesPerRecord of them is not worth it.
 constexpr std::uint32_t kManyPauses = 4;
-constexpr std::uint32_t kMostPauses = 128;
+constexpr std::uint32_t kMostPauses = 512;
 constexpr std::uint32_t kPausesPerRecord = 8;
-constexpr std::size_t kLargeBatch = 64;
 constexpr std::uint32_t kPausesPerClock = 64;  // a look at the clock costs as much as several at the ring
 constexpr std::uint32_t kLooksPerClock = 32;   // of polls, each of which takes longer than that
 
@@ -337,34 +336,40 @@ Result<void> ConsumerState::commit(std::string_view topic, std::uint32_t partiti
 }
 
 // One look at every reader. An error counts when there is nothing else to report.
-Result<bool> ConsumerState::collect() {
-  Result<bool> result = false;
+ConsumerState::Look ConsumerState::collect() noexcept {
+  Look look = Look::nothing;
+  PartitionReader* const readers = readers_.data();
   const std::size_t count = readers_.size();
-  for (std::size_t i = 0; i < count && !buffer_.full(); ++i) {
-    std::size_t at = next_ + i;
-    if (at >= count) at -= count;
-    PartitionReader& reader = readers_[at];
-    if (reader.paused) continue;
-    if (const std::size_t records = reader.take_plain(buffer_.vacant()); records != 0) [[likely]] {
+  std::size_t at = next_;
+  for (std::size_t left = count; left != 0; --left) {
+    PartitionReader& reader = readers[at];
+    if (++at >= count) at = 0;
+    if (reader.paused) [[unlikely]]
+      continue;
+    if (const std::size_t records = reader.take_plain(buffer_.vacant()); records != 0) {
       buffer_.added(records);
-      continue;
+      if (buffer_.full()) break;
+    } else if (!reader.is_quiet()) [[unlikely]] {
+      take_slowly(reader, look);
+      if (buffer_.full()) break;
     }
-    if (reader.is_quiet()) [[likely]]
-      continue;
-    const std::size_t before = buffer_.records().size();
-    auto took = reader.take(buffer_);
-    if (reader.is_observed_in_place() && buffer_.records().size() != before) in_place_.push_back({at, reader.taken_from()});
-    if (took && *took) {
-      if (result) result = true;
-    } else if (took && reader.deleted() && pattern_) {
-      gone_look_at_ = look_at_ = 0;  // it leaves with the next look
-    } else if (took && reader.deleted()) {
-      took = fail(Errc::deleted, "topic '{}' was deleted", reader.topic().name());
-    }
-    if (!took) result = std::move(took);
   }
-  if (!buffer_.empty()) return true;
-  return result;
+  return buffer_.empty() ? look : Look::something;
+}
+
+void ConsumerState::take_slowly(PartitionReader& reader, Look& look) noexcept {
+  const std::size_t before = buffer_.records().size();
+  auto took = reader.take(buffer_);
+  if (reader.is_observed_in_place() && buffer_.records().size() != before)
+    in_place_.push_back({static_cast<std::size_t>(&reader - readers_.data()), reader.taken_from()});
+  if (took && *took) {
+    if (look == Look::nothing) look = Look::something;
+  } else if (took && reader.deleted() && pattern_) {
+    gone_look_at_ = look_at_ = 0;  // it leaves with the next look
+  } else if (took && reader.deleted()) {
+    took = fail(Errc::deleted, "topic '{}' was deleted", reader.topic().name());
+  }
+  if (!took) look = failed(std::move(took.error()));
 }
 
 Batch ConsumerState::batch() const noexcept {
@@ -378,13 +383,13 @@ Batch ConsumerState::batch() const noexcept {
 // One after the other with nothing behind it is how questions and answers come. After such a record the next one is handed out as soon as it is
 // there: a look at what comes behind it would first fetch a cache line that nobody has written yet.
 //
-// Small batches mean that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared lines. A
-// single record means that somebody waits for an answer to it.
+// A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
+// lines, and keeps the reader away from what is being written. A single record means that somebody waits for an answer to it.
 void ConsumerState::adapt(std::size_t found) noexcept {
   if (!config_.wait.coalesce) return;
-  if (found == 1 || found < pauses_ / kPausesPerRecord)
+  if (found == 1 || found < pauses_ / kPausesPerRecord || found >= config_.max_records)
     pauses_ = std::max(pauses_ / 2, 1u);
-  else if (found < kLargeBatch)
+  else
     pauses_ = std::min(pauses_ * 2, kMostPauses);
 }
 
@@ -392,7 +397,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   if (!bus_->ours()) [[unlikely]]
     return pass(usable());
   buffer_.clear();
-  in_place_.clear();
+  if (!in_place_.empty()) in_place_.clear();
   if (!settle_plainly()) [[unlikely]]
     if (auto settled = settle_if_automatic(); !settled) return pass(settled);
   if (membership_ && (membership_->changed() || !pending_.empty()) && may_take_something()) [[unlikely]]
@@ -401,21 +406,18 @@ Polled ConsumerState::poll(nanoseconds timeout) {
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
   if (pauses_ >= kManyPauses && timeout > nanoseconds::zero())
     for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
-  auto found = collect();
-  if (next_ + 1 < readers_.size())
-    ++next_;
-  else
-    next_ = 0;
-  const bool waits = found && !*found;
+  Look look = collect();
+  if (++next_ >= readers_.size()) next_ = 0;
+  const bool waits = look == Look::nothing;
   // What was behind a record that was taken alone shows now.
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
     if (carried != 0) adapt(std::exchange(carried, 0));
     if (lone_) buffer_.limit(1);
-    found = wait(timeout);
+    look = wait(timeout);
   }
-  if (!found) [[unlikely]]
-    return pass(found);
+  if (look == Look::failed) [[unlikely]]
+    return tl::unexpected(std::move(*error_));
   const std::size_t count = buffer_.records().size();
   cut_ = waits && lone_ && count != 0;
   lone_ = waits && count == 1;
@@ -423,28 +425,29 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   return batch();
 }
 
-Result<bool> ConsumerState::wait(nanoseconds timeout) {
+ConsumerState::Look ConsumerState::wait(nanoseconds timeout) {
   if (timeout <= nanoseconds::zero()) {
-    if (bell_ && bell_->has_descriptor())
-      if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
+    if (!bell_ || !bell_->has_descriptor()) return Look::nothing;
+    if (auto good = look_after_all(platform::boot_time()); !good) return failed(std::move(good.error()));
     return arm_descriptor();
   }
   const bool may_sleep = config_.wait.mode != Wait::Mode::spin;
   // Set at the first look at the clock: reading it costs as much as an answer takes to come.
   std::optional<platform::Deadline> deadline;
   std::int64_t sleep_from = 0;
+  const bool expects = lone_ && readers_.size() == 1;
   for (std::uint32_t paused = 0;;) {
     for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
-    if (lone_ && readers_.size() == 1) readers_.front().expect_soon();
+    if (expects) readers_.front().expect_soon();
     if (any_ready())
-      if (auto found = collect(); !found || *found) return found;
+      if (const Look look = collect(); look != Look::nothing) return look;
     if ((paused += pauses_) < kPausesPerClock && config_.wait.mode != Wait::Mode::sleep) continue;
     paused = 0;
-    if (woken_.exchange(false, std::memory_order_acq_rel)) return false;
+    if (woken_.exchange(false, std::memory_order_acq_rel)) return Look::nothing;
     // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
-    if (auto settled = settle_if_automatic(); !settled) return pass(settled);
+    if (auto settled = settle_if_automatic(); !settled) return failed(std::move(settled.error()));
     const std::int64_t now = platform::boot_time();
-    if (auto good = look_after_all(now); !good) return pass(good);
+    if (auto good = look_after_all(now); !good) return failed(std::move(good.error()));
     if (!deadline) {
       deadline = platform::Deadline::after(timeout.count());
       sleep_from = now + (config_.wait.mode == Wait::Mode::sleep ? 0 : config_.wait.spin.count());
@@ -456,18 +459,18 @@ Result<bool> ConsumerState::wait(nanoseconds timeout) {
 }
 
 // Behind a descriptor nobody polls until it is readable: so before the caller goes away, ask for the next event and look once more.
-Result<bool> ConsumerState::arm_descriptor() {
-  if (!bell_ || !bell_->has_descriptor()) return false;
+ConsumerState::Look ConsumerState::arm_descriptor() {
+  if (!bell_ || !bell_->has_descriptor()) return Look::nothing;
   bell_->drain();
   for (const PartitionReader& reader : readers_)
     if (!reader.paused) reader.arm(bell_->index());
   if (membership_) membership_->file().changes().arm(bell_->index());
   if (must_rebalance())
-    if (auto moved = rebalance(); !moved) return pass(moved);
-  auto found = collect();
+    if (auto moved = rebalance(); !moved) return failed(std::move(moved.error()));
+  const Look look = collect();
   // Stays readable until a poll has found nothing, and while somebody may be dying.
-  if ((found && *found) || (membership_ && membership_->is_suspicious(platform::boot_time()))) bell_->wake();
-  return found;
+  if (look == Look::something || (membership_ && membership_->is_suspicious(platform::boot_time()))) bell_->wake();
+  return look;
 }
 
 bool ConsumerState::any_ready() const noexcept {

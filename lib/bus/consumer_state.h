@@ -89,9 +89,16 @@ class ConsumerState {
     for (PartitionReader& reader : readers_) all &= reader.settle_plainly();
     return all;
   }
-  Result<bool> collect();
-  Result<bool> wait(std::chrono::nanoseconds timeout);
-  Result<bool> arm_descriptor();
+  // What a look came to. (As Result<bool> it would go through memory, and its destructor through every poll.) `failed`: error_ says how.
+  enum class Look : std::uint8_t { nothing, something, failed };
+  [[gnu::noinline]] Look collect() noexcept;
+  [[gnu::noinline]] void take_slowly(PartitionReader& reader, Look& look) noexcept;
+  Look wait(std::chrono::nanoseconds timeout);
+  Look arm_descriptor();
+  Look failed(Error error) noexcept {
+    error_ = std::move(error);
+    return Look::failed;
+  }
   Result<void> look_after_all(std::int64_t now);
   [[nodiscard]] bool any_ready() const noexcept;
   void sleep(std::int64_t ns) noexcept;
@@ -108,6 +115,7 @@ class ConsumerState {
   AssignmentListener listener_;
   std::optional<platform::Pattern> pattern_;
   std::unique_ptr<platform::DescriptorSet> descriptors_;  // of descriptor(), in a group
+  std::optional<Error> error_;
   std::size_t next_ = 0;  // the reader to begin with, so that a busy partition does not starve the others
   RecordBuffer buffer_;
   std::vector<InPlace> in_place_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "bus/record_access.h"
 #include "platform/error.h"
 #include "platform/kill_point.h"
 #include "ring/index.h"
@@ -53,6 +52,7 @@ Result<PartitionReader> PartitionReader::join(std::shared_ptr<TopicState> topic,
 }
 
 Result<void> PartitionReader::begin_at(const group::Resumption& resumption) {
+  become_unusual();
   cursor_state_ = resumption.state;
   position_ = settled_ = resumption.position;
   handed_.clear();
@@ -89,6 +89,7 @@ Result<void> PartitionReader::begin_where_lost() {
 // An observer goes to the place itself. A group's cursor moves over settled records only: it stays where it has joined, at the lowest
 // position, and what comes before the place is passed over.
 Result<void> PartitionReader::begin(Start start) {
+  become_unusual();
   const auto place = log::at_start(ring_, start);
   if (!place) return pass(place);
   expected_ = deliver_from_ = place->offset;
@@ -118,6 +119,7 @@ Result<void> PartitionReader::seek(Start to) {
     stuck_.reset();
     announced_.reset();
   }
+  become_unusual();
   if (holds()) position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
   if (auto begun = begin(to); !begun) return begun;
   if (!in_group()) return {};
@@ -170,30 +172,6 @@ bool PartitionReader::resume_if_lapped() noexcept {
   return lapped;
 }
 
-// What the loop needs is in local variables, which stores to records cannot change, as far as the compiler knows.
-std::size_t PartitionReader::take_plain(std::span<Record> room) noexcept {
-  if (!plain_ || expect_ != Expect::exactly || expected_ < deliver_from_ || announced_ || stuck_) [[unlikely]]
-    return 0;
-  const ring::Ring ring = ring_;
-  const std::string* const topic = &topic_->name();
-  const std::uint32_t partition = partition_;
-  const std::uint64_t first = expected_;
-  std::uint64_t position = position_;
-  std::uint64_t expected = first;
-  platform::Stride stride = stride_;
-  for (Record& record : room) {
-    View view;
-    if (ring::look(ring, position, view) != Found::record || view.offset != expected) break;
-    RecordAccess::fill(record, view, view.data + ring::kRecordHeader, topic, partition);
-    ++expected;
-    position += stride(view.cells);
-  }
-  position_ = position;
-  expected_ = expected;
-  stride_ = stride;
-  return expected - first;
-}
-
 Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
   const auto before = buffer.mark();
   while (!buffer.full()) {
@@ -240,6 +218,7 @@ Result<bool> PartitionReader::take(RecordBuffer& buffer) {
   }
   auto took = overwritable() ? take_checked(buffer) : take_settled(buffer);
   if (!in_group()) return took;
+  usual_ = plain_ && expect_ == Expect::exactly && expected_ >= deliver_from_;
   if (buffer.gaps().size() != gaps) [[unlikely]] {
     for (const Gap& gap : buffer.gaps().subspan(gaps))
       if (gap.kind == Gap::Kind::lost)
@@ -339,6 +318,7 @@ Result<void> PartitionReader::settle_before(std::uint64_t offset) {
 // nobody has overwritten what comes next, nothing is lost. One that is still too far behind is evicted again, and is told only once.
 Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t position, ring::CursorStatus why) {
   if (!is_owner()) return lost_it();
+  become_unusual();
   cursor_->committed.store(offset, memory_order_release);
   const auto resumption = group::resume(ring_, *cursor_, how_.policy);
   cursor_state_ = resumption.state;

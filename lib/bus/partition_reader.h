@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "bus/record_access.h"
 #include "bus/record_buffer.h"
 #include "bus/state.h"
 #include "group/cursor.h"
@@ -41,9 +42,9 @@ class PartitionReader {
   Result<bool> take(RecordBuffer& buffer);
   // The usual, and nothing but that: committed records in place, one offset after the other, up to the first that is anything else. Returns
   // how many; when none, take().
-  std::size_t take_plain(std::span<Record> room) noexcept;
-  // Whether take() would find nothing: for those who read in place, and know without it.
-  [[nodiscard]] bool is_quiet() const noexcept { return plain_ && !announced_ && !stuck_ && !ready(); }
+  [[gnu::always_inline]] std::size_t take_plain(std::span<Record> room) noexcept;
+  // Whether take() would find nothing: for those who take plainly, and know without it.
+  [[nodiscard]] bool is_quiet() const noexcept { return (usual_ || (plain_ && !announced_ && !stuck_)) && !ready(); }
   // Whether take() would find something, or an error; without side effects.
   [[nodiscard]] bool ready() const noexcept;
   // Somebody has claimed what is next, and has not settled it.
@@ -126,6 +127,11 @@ class PartitionReader {
   Result<bool> take_settled(RecordBuffer& buffer);
   Result<bool> take_checked(RecordBuffer& buffer);
   void note_handed();
+  // Before the position changes otherwise than by taking what is there: take_plain() does nothing until the next take().
+  void become_unusual() noexcept {
+    usual_ = false;
+    lap_end_ = 0;
+  }
   tl::unexpected<Error> corrupt(std::string_view what) const;
 
   std::shared_ptr<TopicState> topic_;
@@ -138,7 +144,10 @@ class PartitionReader {
   Expect expect_ = Expect::anything;
   platform::Stride stride_;  // between records
   bool copies_ = false;
-  bool plain_ = false;  // it reads in place, and nothing is to be done for a record but handing it out
+  bool plain_ = false;          // it reads in place, and nothing is to be done for a record but handing it out
+  bool usual_ = false;          // moreover the next offset is known, and nothing is to be told before it
+  std::uint64_t lap_word_ = 0;  // of the lap that ends at …
+  std::uint64_t lap_end_ = 0;   // … cells
   std::uint64_t taken_from_ = 0;
   std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
 
@@ -163,6 +172,37 @@ inline bool PartitionReader::ready() const noexcept {
   const ring::Mark mark = ring_.mark(position_);
   return (ring_.valid(mark, position_) && mark.state() != ring::State::claimed) || (overwritable() && ring_.low() > position_) ||
          ring_.deleted();
+}
+
+// What the loop needs is in local variables, which stores to records cannot change, as far as the compiler knows.
+inline std::size_t PartitionReader::take_plain(std::span<Record> room) noexcept {
+  if (!usual_) [[unlikely]]
+    return 0;
+  const std::string* const topic = &topic_->name();
+  const std::uint32_t partition = partition_;
+  std::uint64_t position = position_;
+  const std::uint64_t first = expected_;
+  std::uint64_t expected = first;
+  std::uint64_t lap_word = lap_word_;
+  std::uint64_t lap_end = lap_end_;
+  platform::Stride stride = stride_;
+  Record* to = room.data();
+  Record* const end = to + room.size();
+  for (; to != end; ++to) {
+    if (position >= lap_end) [[unlikely]] {
+      lap_word = lap_word_ = ring_.lap_word(position);
+      lap_end = lap_end_ = (position | ring_.mask) + 1;
+    }
+    ring::View view;
+    if (!ring::look_for_record(ring_, lap_word, position, view) || view.offset != expected) break;
+    RecordAccess::fill(*to, view, view.data + ring::kRecordHeader, topic, partition);
+    ++expected;
+    position += stride(view.cells);
+  }
+  position_ = position;
+  expected_ = expected;
+  stride_ = stride;
+  return expected - first;
 }
 
 inline void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noexcept {

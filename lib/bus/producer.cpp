@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kBatchAhead = 512;         // bytes that are asked for ahead of what is written
 constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
+constexpr std::size_t kEndless = ~std::size_t{0};
 
 // Header words, key and headers of a claimed record; the value follows.
 [[gnu::always_inline]] inline std::byte* write_front(ring::RecordHeader& header, const Lengths& lengths, const Envelope& envelope,
@@ -93,6 +94,7 @@ Result<std::unique_ptr<ProducerState>> ProducerState::make(const std::shared_ptr
     state->appender_of_[first + static_cast<std::uint32_t>(&appender - state->appenders_.data())] = &appender;
   state->sticky_ = config.partition.value_or(static_cast<std::uint32_t>(platform::random_word() % topic_config.partitions));
   state->plain_ = state->appender_of_[state->sticky_];
+  state->sticky_left_ = state->appenders_.size() == 1 ? kEndless : kStickyBytes;
   platform::ticks_to_ns();  // begins to calibrate: with the first records it is done
   return state;
 }
@@ -120,12 +122,12 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
   if (envelope.partition) return *envelope.partition;
   if (envelope.key.data() != nullptr && partitions_ != 1 && !config_.partition)
     return log::partition_for_key(envelope.key, partitions_);
-  if (sticky_bytes_ >= kStickyBytes) {
-    sticky_bytes_ = 0;
-    if (!config_.partition) sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
+  if (sticky_left_ == 0) {  // never where there is one partition only
+    sticky_left_ = kStickyBytes;
+    sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
     plain_ = appender_of_[sticky_];
   }
-  sticky_bytes_ += size;
+  sticky_left_ -= std::min(sticky_left_, size);
   return sticky_;
 }
 
@@ -231,20 +233,25 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
   return Placed{shape.partition, claimed.offset};
 }
 
-// The same for a value alone, which takes half as many instructions. Everything else goes the long way, and so does one record in a while:
-// when the clock is to be anchored, others looked after, the partition changed.
-Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
+// The same for a value alone, in a third of the instructions. Everything else goes the long way, and so does one record in a while: when
+// the clock is to be anchored, others looked after, the partition changed, or room looked for.
+inline Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
   std::int64_t now = 0;
   ring::Appender& to = *plain_;
   Claimed claimed;
-  if (!ours() || value.data() == nullptr || value.size() - least_value_ > value_span_ || sticky_bytes_ >= kStickyBytes ||
-      !stamper_.now_if_anchored(now) || to.look_is_due(now) || to.ring().deleted() ||
+  if (!ours() || !fits_plainly(value) || !stamper_.now_if_quiet(now) || to.ring().deleted() ||
       !to.claim_plain(plain_cells(value.size()), 1, now, claimed)) [[unlikely]]
-    return send(value, Envelope{}, timeout);
-  sticky_bytes_ += value.size();
+    return send_slowly(value, timeout);
+  sticky_left_ -= value.size();
   write_plain(*claimed.header, value, now);
   to.commit(claimed);
   return Placed{sticky_, claimed.offset};
+}
+
+Result<Placed> ProducerState::send_slowly(Bytes value, nanoseconds timeout) {
+  auto placed = send(value, Envelope{}, timeout);
+  if (placed) become_quiet();
+  return placed;
 }
 
 Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
@@ -306,46 +313,48 @@ void ProducerState::abort(LoanState& loan) noexcept {
 
 // All of them in one claim, if they are values alone and it goes that easily; else none, for what goes to one partition becomes visible
 // together.
-bool ProducerState::send_plainly(std::span<const Message> messages) noexcept {
+bool ProducerState::send_many_plainly(std::span<const Message> messages) noexcept {
   std::int64_t now = 0;
   ring::Appender& to = *plain_;
-  if (messages.empty() || sticky_bytes_ >= kStickyBytes || !stamper_.now_if_anchored(now) || to.look_is_due(now) ||
-      to.ring().deleted())
-    return false;
+  if (messages.empty() || !stamper_.now_if_quiet(now) || to.ring().deleted()) return false;
   std::uint64_t cells = 0;
   std::size_t bytes = 0;
   for (const Message& message : messages) {
     const Envelope& envelope = message.envelope;
-    const std::size_t size = message.value.size();
     if (envelope.key.data() != nullptr || !envelope.headers.empty() || envelope.timestamp || envelope.partition ||
-        message.value.data() == nullptr || size - least_value_ > value_span_)
+        !fits_plainly(message.value))
       return false;
-    cells += plain_cells(size);
-    bytes += size;
+    cells += plain_cells(message.value.size());
+    bytes += message.value.size();
   }
   Claimed claimed;
-  if (cells > most_cells_ || !to.claim_plain(cells, messages.size(), now, claimed)) return false;
-  auto* at = reinterpret_cast<std::byte*>(claimed.header);  // the ring is mapped twice in a row
-  std::uint64_t position = claimed.position;
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    const Bytes value = messages[i].value;
-    const std::uint64_t extent = plain_cells(value.size());
-    platform::prefetch_for_write(at + kBatchAhead);
-    platform::prefetch_for_write(at + kBatchAhead + ring::kCell);
-    write_plain(*reinterpret_cast<ring::RecordHeader*>(at), value, now);
-    if (i != 0) to.mark_inner(position, claimed.offset + i, extent);
-    position += extent;
-    at += extent << ring::kCellShift;
+  if (cells > most_cells_ || bytes >= sticky_left_ || !to.claim_plain(cells, messages.size(), now, claimed)) return false;
+  sticky_left_ -= bytes;
+  const std::uint64_t first = plain_cells(messages[0].value.size());
+  write_plain(*claimed.header, messages[0].value, now);
+  ring::Inner inner = to.inner_of(claimed, first);
+  for (const Message& message : messages.subspan(1)) {
+    platform::prefetch_for_write(inner.ahead(kBatchAhead));
+    platform::prefetch_for_write(inner.ahead(kBatchAhead + ring::kCell));
+    write_plain(inner.header(), message.value, now);
+    inner.commit(plain_cells(message.value.size()));
   }
-  to.commit_first(claimed, plain_cells(messages[0].value.size()));
-  sticky_bytes_ += bytes;
+  to.commit_first(claimed, first);
   return true;
 }
 
 Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, nanoseconds timeout) {
-  if (!ours()) return fail(Errc::forked);
+  if (!ours()) [[unlikely]]
+    return fail(Errc::forked);
+  if (send_many_plainly(messages)) [[likely]]
+    return messages.size();
+  auto sent = send_many_slowly(messages, timeout);
+  if (sent) become_quiet();
+  return sent;
+}
+
+Result<std::size_t> ProducerState::send_many_slowly(std::span<const Message> messages, nanoseconds timeout) {
   std::optional<platform::Deadline> deadline;  // from the first wait: reading the clock costs as much as appending a record
-  if (send_plainly(messages)) return messages.size();
   constexpr std::size_t kMostRecords = 512;
   std::array<Shape, kMostRecords> shapes;  // of the neighbours that go into one claim, all for one partition
   bool carried = false;                    // the first of them was looked at already, as the one that ended the last claim
@@ -388,23 +397,20 @@ Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, 
         return pass(done);
       }
     }
-    std::uint64_t position = claimed.position;
-    std::uint64_t first_cells = 0;
+    ring::Inner inner = to.inner_of(claimed, 0);
     for (std::size_t i = 0; i < count; ++i) {
       const Message& message = messages[sent + i];
       // Padding, if there is any, belongs to the last.
-      const std::uint64_t extent = i + 1 == count ? claimed.position + claimed.cells - position : shapes[i].cells;
+      if (i + 1 == count) shapes[i].cells = inner.left();
       const Timestamp timestamp = message.envelope.timestamp.value_or(now);
-      std::byte* room = write_front(to.ring().at(position), shapes[i].lengths, message.envelope, timestamp);
+      std::byte* room = write_front(inner.header(), shapes[i].lengths, message.envelope, timestamp);
       if (!message.value.empty()) platform::copy(room, message.value.data(), message.value.size());
-      if (i == 0) {
-        first_cells = extent;
-      } else {
-        to.mark_inner(position, claimed.offset + i, extent);
-      }
-      position += extent;
+      if (i == 0)
+        inner.pass(shapes[0].cells);
+      else
+        inner.commit(shapes[i].cells);
     }
-    to.commit_first(claimed, first_cells);
+    to.commit_first(claimed, shapes[0].cells);
     if (carried) shapes[0] = shapes[count];
     sent += count;
   }

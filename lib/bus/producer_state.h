@@ -30,10 +30,10 @@ class ProducerState {
   ProducerState& operator=(const ProducerState&) = delete;
 
   Result<Placed> send(Bytes value, const Envelope& envelope, std::chrono::nanoseconds timeout);
-  Result<Placed> send(Bytes value, std::chrono::nanoseconds timeout);
+  // The same for a value alone; inline in the two functions of Producer that have no envelope.
+  [[gnu::always_inline]] Result<Placed> send(Bytes value, std::chrono::nanoseconds timeout);
   Result<Loan> loan(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
   Result<std::size_t> send_many(std::span<const Message> messages, std::chrono::nanoseconds timeout);
-  bool send_plainly(std::span<const Message> messages) noexcept;
   Result<Placed> commit(LoanState& loan, std::size_t size);
   void abort(LoanState& loan) noexcept;
   // The Producer is gone: destroys itself now, or with the last open loan.
@@ -52,6 +52,18 @@ class ProducerState {
   };
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
+  [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
+  [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Message> messages, std::chrono::nanoseconds timeout);
+  bool send_many_plainly(std::span<const Message> messages) noexcept;
+  // After something slow: how long nothing else of that kind is due.
+  void become_quiet() noexcept {
+    const std::int64_t now = stamper_.now();
+    stamper_.quiet_for(now, plain_->quiet_for(now));
+  }
+  // Whether a value alone of that size may go on to where keyless records go now.
+  [[nodiscard]] bool fits_plainly(Bytes value) const noexcept {
+    return value.data() != nullptr && value.size() - least_value_ <= value_span_ && value.size() < sticky_left_;
+  }
   [[nodiscard]] bool ours() const noexcept { return platform::same_process(generation_); }
   // Once a second: whether the topic's files are still there. A deletion through the API marks the partitions; an `rm -r` does not.
   // (Unsigned: also when the clock was set back.)
@@ -93,7 +105,7 @@ class ProducerState {
   std::vector<ring::Appender*> appender_of_;  // by partition; null: it does not write there
   ring::Appender* plain_ = nullptr;           // where keyless records go now …
   std::uint32_t sticky_ = 0;                  // … its partition …
-  std::size_t sticky_bytes_ = 0;              // … and how much has gone there
+  std::size_t sticky_left_ = 0;               // … and how many bytes go there still
   std::unique_ptr<platform::Bell> bell_;      // taken at the first sleep
   std::vector<std::unique_ptr<LoanState>> loans_;
   LoanState* free_loans_ = nullptr;

@@ -12,27 +12,29 @@ namespace arus::detail {
 
 class RecordBuffer {
  public:
-  explicit RecordBuffer(std::uint32_t most_records) : records_(std::max<std::uint32_t>(most_records, 1)), limit_(records_.size()) {}
+  explicit RecordBuffer(std::uint32_t most_records)
+      : records_(std::max<std::uint32_t>(most_records, 1)), most_(records_.size()), limit_(most_) {}
 
   void clear() noexcept {
     count_ = 0;
-    gaps_.clear();
-    chunk_ = 0;
-    used_ = 0;
+    limit_ = most_;
     copied_ = 0;
-    limit_ = records_.size();
+    if (copied_any_ || !gaps_.empty()) [[unlikely]] {
+      gaps_.clear();
+      chunk_ = 0;
+      used_ = 0;
+      copied_any_ = false;
+    }
   }
   // At most so many records, until clear().
-  void limit(std::size_t records) noexcept { limit_ = std::min(records, records_.size()); }
+  void limit(std::size_t records) noexcept { limit_ = std::min(records, most_); }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0 && gaps_.empty(); }
   // No more records in this batch. Copies are limited in bytes, so that a batch of large records does not copy the whole ring.
   [[nodiscard]] bool full() const noexcept { return count_ >= limit_ || copied_ >= kMostCopied; }
 
   Record& add() noexcept { return records_[count_++]; }
   // Room for records to be written in one go, and how many of them were.
-  [[nodiscard]] std::span<Record> vacant() noexcept {
-    return std::span(records_).subspan(count_, limit_ - std::min(limit_, count_));
-  }
+  [[nodiscard]] std::span<Record> vacant() noexcept { return {records_.data() + count_, limit_ - std::min(limit_, count_)}; }
   void added(std::size_t records) noexcept { count_ += records; }
   void add(const Gap& gap) { gaps_.push_back(gap); }
 
@@ -65,6 +67,7 @@ class RecordBuffer {
       const std::size_t bytes = std::max(size, kChunk);
       chunks_.push_back({std::make_unique_for_overwrite<Line[]>((bytes + sizeof(Line) - 1) / sizeof(Line)), bytes});
     }
+    copied_any_ = true;
     std::byte* room = chunks_[chunk_].lines[0].bytes + used_;
     used_ += size;
     copied_ += size;
@@ -85,13 +88,15 @@ class RecordBuffer {
     std::size_t size;
   };
   std::vector<Record> records_;
-  std::size_t limit_;
+  std::size_t most_;
+  std::size_t limit_;  // at most most_
   std::size_t count_ = 0;
   std::vector<Gap> gaps_;
   std::vector<Chunk> chunks_;
   std::size_t chunk_ = 0;
   std::size_t used_ = 0;
   std::size_t copied_ = 0;
+  bool copied_any_ = false;
 };
 
 }  // namespace arus::detail

@@ -126,6 +126,7 @@ Result<std::shared_ptr<const Partition>> Partition::open(const std::string& path
   ring.base = data + header.ring_at;
   ring.cells = header.ring_bytes >> ring::kCellShift;
   ring.mask = ring.cells - 1;
+  ring.byte_mask = ring.mask << ring::kCellShift;
   ring.lap_shift = static_cast<unsigned>(std::countr_zero(ring.cells));
   ring.salt = header.salt;
   ring.slots = reinterpret_cast<ring::ProducerSlot*>(data + ring::kSlotsAt);

@@ -113,8 +113,8 @@ std::int64_t Stamper::anchor() noexcept {
   const Anchor now = read_together(id);
   anchor_ticks_ = now.ticks;
   anchor_time_ = now.ns;
-  constexpr std::uint64_t kEvery = 5'000'000;  // ns
-  valid_for_ = (kEvery << 32) / factor_;
+  valid_for_ = (kAnchorEvery << 32) / factor_;
+  quiet_for_ = 0;
   return now.ns;
 }
 

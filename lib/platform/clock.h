@@ -1,6 +1,7 @@
 // Clocks. Every duration is in nanoseconds.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -26,14 +27,19 @@ class Stamper {
   enum class Of : std::uint8_t { wall, boot };
   explicit Stamper(Of clock = Of::wall) noexcept : clock_(clock) {}
   std::int64_t now() noexcept {
-    std::int64_t time = 0;
-    return now_if_anchored(time) ? time : anchor();
+    const std::uint64_t elapsed = ticks() - anchor_ticks_;
+    return elapsed < valid_for_ ? anchor_time_ + to_ns(elapsed) : anchor();
   }
-  // The same, if nothing is to be done for it but reading the counter.
-  bool now_if_anchored(std::int64_t& time) const noexcept {
+  // The same for those who have something else to do now and then: false when that is due, or the clock is to be anchored. Then now(), and
+  // quiet_for(), which says how long from that time on nothing is due.
+  bool now_if_quiet(std::int64_t& time) const noexcept {
     const std::uint64_t elapsed = ticks() - anchor_ticks_;
     time = anchor_time_ + to_ns(elapsed);
-    return elapsed < valid_for_;
+    return elapsed < quiet_for_;
+  }
+  void quiet_for(std::int64_t now, std::uint64_t ns) noexcept {
+    const auto since = static_cast<std::uint64_t>(now - anchor_time_);  // below 2^32, as is what of `ns` counts
+    quiet_for_ = valid_for_ == 0 ? 0 : std::min(valid_for_, ((since + std::min(ns, kAnchorEvery)) << 32) / factor_);
   }
 
  private:
@@ -42,8 +48,10 @@ class Stamper {
   }
   std::int64_t anchor() noexcept;
 
+  static constexpr std::uint64_t kAnchorEvery = 5'000'000;  // ns
   std::uint64_t anchor_ticks_ = 0;
   std::uint64_t valid_for_ = 0;
+  std::uint64_t quiet_for_ = 0;  // at most valid_for_
   std::uint64_t factor_ = 0;
   std::int64_t anchor_time_ = 0;
   Of clock_;

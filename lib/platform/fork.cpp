@@ -9,8 +9,11 @@
 
 namespace arus::platform {
 
+namespace {
+constinit std::atomic<std::uint64_t> no_generation{~0ull};  // until there is a page
+}
 namespace detail {
-std::atomic<const std::atomic<std::uint64_t>*> fork_page{nullptr};
+constinit std::atomic<const std::atomic<std::uint64_t>*> fork_page{&no_generation};
 }
 
 namespace {

@@ -18,8 +18,7 @@ std::uint64_t fork_generation();
 
 // Whether this is still the process in which fork_generation() gave that number.
 inline bool same_process(std::uint64_t generation) noexcept {
-  const auto* page = detail::fork_page.load(std::memory_order_relaxed);
-  return page != nullptr && page->load(std::memory_order_relaxed) == generation;
+  return detail::fork_page.load(std::memory_order_relaxed)->load(std::memory_order_relaxed) == generation;
 }
 
 // Closes `descriptor` in every child that this process forks, until forgotten.

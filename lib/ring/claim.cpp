@@ -82,16 +82,24 @@ void Appender::resign() noexcept { slot_->incarnation.store(platform::kNoIncarna
 
 bool Appender::insist(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
   const std::uint64_t wanted = cells;
-  while (!attempt(cells, records, timestamp, claimed)) {
-    const std::uint64_t p = ring_.tail();
+  for (;;) {
+    const std::uint64_t a = ring_.header->tail.w0.load(memory_order_acquire);
+    const std::uint64_t b = ring_.header->tail.w1.load(memory_order_relaxed);
+    const std::uint64_t p = position_of(a);
     if (p + cells > limit_) {
       if (!find_room(p + cells)) return false;
-    } else if (ring_.valid(ring_.mark(p + cells), p + cells)) {
+      continue;
+    }
+    if (advance(a, b, moved(a, cells), cells, records, timestamp, ring_.lap_word(p), ring_.lap_word(p + cells), claimed)) {
+      if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, b);
+      become_quiet(p + cells);
+      return true;
+    }
+    if (ring_.valid(ring_.mark(p + cells), p + cells)) {
       // C3. Or the next claimer's own mark, if the tail has moved on; then the padding is a waste and no harm.
       if (ring_.tail() == p && ++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
     }
   }
-  return true;
 }
 
 bool Appender::find_room(std::uint64_t need) noexcept {

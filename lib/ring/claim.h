@@ -19,8 +19,10 @@
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "platform/cpu.h"
@@ -57,6 +59,50 @@ struct Claimed {
   bool counted;          // among those that are open
 };
 
+// The records of a batch, one after the other: visible when its first header is committed.
+class Inner {
+ public:
+  Inner(const Ring& ring, const Claimed& claimed, std::uint32_t id, std::uint64_t first) noexcept
+      : header_(claimed.header),
+        left_(claimed.cells),
+        here_(ring.cells - (claimed.position & ring.mask)),
+        lap_word_(ring.lap_word(claimed.position)),
+        next_lap_word_(ring.lap_word(claimed.position + ring.cells)),
+        mark_(Mark::make(State::committed, 0, id, 0).word),
+        chain_(chain_word(claimed.offset, id)) {
+    pass(first);
+  }
+  [[nodiscard]] RecordHeader& header() const noexcept { return *header_; }
+  [[nodiscard]] const std::byte* ahead(std::uint64_t bytes) const noexcept {
+    return reinterpret_cast<const std::byte*>(header_) + bytes;
+  }
+  // Cells of the claim that are not passed.
+  [[nodiscard]] std::uint64_t left() const noexcept { return left_; }
+  // The record at header() has so many cells, and stands.
+  void commit(std::uint64_t cells) noexcept {
+    header_->h1.store(chain_, std::memory_order_relaxed);
+    header_->h0.store(lap_word_ ^ mark_ ^ cells << Mark::kCellsShift, std::memory_order_release);
+    ARUS_KILL_POINT("batch");
+    pass(cells);
+  }
+  void pass(std::uint64_t cells) noexcept {
+    header_ += cells * (kCell / kRecordHeader);  // the ring is mapped twice in a row
+    left_ -= cells;
+    if (cells != 0) chain_ += chain_word(1, 0);
+    if (cells >= here_) lap_word_ = next_lap_word_;
+    here_ -= std::min(here_, cells);
+  }
+
+ private:
+  RecordHeader* header_;
+  std::uint64_t left_;
+  std::uint64_t here_;  // cells until the next lap
+  std::uint64_t lap_word_;
+  std::uint64_t next_lap_word_;
+  std::uint64_t mark_;
+  std::uint64_t chain_;
+};
+
 // A registered producer of one partition. One thread.
 class Appender {
  public:
@@ -73,12 +119,11 @@ class Appender {
                                     Claimed& claimed) noexcept;
   // A claim that needs nothing out of the ordinary, and is settled before this producer claims anything else; false: claim() it.
   [[gnu::always_inline]] bool claim_plain(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp,
-                                          Claimed& claimed) noexcept {
-    return attempt(cells, records, timestamp, claimed);
-  }
-  // Whether claim() would first look after others: once a millisecond. (Unsigned: also when the clock was set back.)
-  [[nodiscard]] bool look_is_due(std::int64_t now) const noexcept {
-    return static_cast<std::uint64_t>(now - looked_at_) >= kLookEvery;
+                                          Claimed& claimed) noexcept;
+  // How long claim() need not look after others, in ns: it does so once a millisecond. (Unsigned: also when the clock was set back.)
+  [[nodiscard]] std::uint64_t quiet_for(std::int64_t now) const noexcept {
+    const auto since = static_cast<std::uint64_t>(now - looked_at_);
+    return since < kLookEvery ? kLookEvery - since : 0;
   }
   // The claimed record of one header: visible to readers from here on.
   void commit(const Claimed& claimed) noexcept { settle(claimed, State::committed); }
@@ -88,12 +133,8 @@ class Appender {
     settle(claimed, State::committed);
   }
   void abort(const Claimed& claimed) noexcept { settle(claimed, State::skip); }
-  // An inner record of a batch; before commit_first.
-  void mark_inner(std::uint64_t position, std::uint64_t offset, std::uint64_t cells) const noexcept {
-    ring_.at(position).h1.store(chain_word(offset, id_), std::memory_order_relaxed);
-    ring_.set_mark(position, State::committed, id_, cells);
-    ARUS_KILL_POINT("batch");
-  }
+  // The records of a batch behind its first one, which has `first` cells; before commit_first.
+  [[nodiscard]] Inner inner_of(const Claimed& claimed, std::uint64_t first) const noexcept { return {ring_, claimed, id_, first}; }
 
   [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
@@ -104,6 +145,7 @@ class Appender {
  private:
   static constexpr std::uint64_t kMostPadding = 2;        // most_cells() leaves so much below C/2
   static constexpr std::uint64_t kAhead = 8;              // cells
+  static constexpr std::uint64_t kMostAhead = 128;        // cells
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id)
@@ -118,25 +160,39 @@ class Appender {
     constexpr auto kClaimed = static_cast<std::uint64_t>(State::claimed);
     claimed.header->h0.store(claimed.mark ^ kClaimed ^ static_cast<std::uint64_t>(state), std::memory_order_release);
     ARUS_KILL_POINT("settled");
-    if (claimed.counted && --open_ == 0 && noted_open_) [[unlikely]] {
+    if (claimed.counted && --open_ == 0 && !std::exchange(to_note_open_, false)) [[unlikely]]
       slot_->open_since.store(0, std::memory_order_release);
-      noted_open_ = false;
-    }
     ring_.data.wake();
   }
-  // The lines that will be written next, asked for before they are needed: this claim's first two together, and what later ones will write.
+  // Asks for lines before they are needed: this claim's first two together; and as many as it takes of those that later claims will take,
+  // as each of their locked instructions waits until everything stored before it has its line.
   static void prefetch(const RecordHeader* header, std::uint64_t cells) noexcept {
     const auto* line = reinterpret_cast<const std::byte*>(header);
     platform::prefetch_for_write(line);
     platform::prefetch_for_write(line + kCell);
-    platform::prefetch_for_write(line + ((cells + kAhead) << kCellShift));
-    platform::prefetch_for_write(line + ((cells + kAhead + 1) << kCellShift));
+    const std::byte* later = line + ((cells + std::max(cells, kAhead)) << kCellShift);
+    platform::prefetch_for_write(later);
+    platform::prefetch_for_write(later + kCell);
+    if (cells <= 2 || cells > kMostAhead) [[likely]]  // large ones are worth no haste
+      return;
+    for (std::uint64_t i = 2; i < cells; ++i) platform::prefetch_for_write(later + (i << kCellShift));
   }
-  // C1 to C7, once. False: there is no room below `limit_`, or an imitation behind it, or another producer was faster.
-  [[gnu::always_inline]] bool attempt(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp,
-                                      Claimed& claimed) noexcept;
-  // The same until it is clear.
+  // C3 to C7: from the tail {a, b} to `end`, below `limit_`. `lap_word` and `next_lap_word` are those of the two ends. False: an imitation
+  // behind it, or another producer was faster.
+  [[gnu::always_inline]] bool advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells,
+                                      std::uint64_t records, std::int64_t timestamp, std::uint64_t lap_word,
+                                      std::uint64_t next_lap_word, Claimed& claimed) noexcept;
+  // The tail's first word after a claim of `cells` by this producer: the position moves, the owner becomes this one.
+  [[nodiscard]] std::uint64_t moved(std::uint64_t a, std::uint64_t cells) const noexcept {
+    return (a & ~kOwnerMask) + tail_word(cells, id_);
+  }
+  // C1 to C7 until it is clear, whatever it takes.
   [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept;
+  // What claim_plain() goes by, when the tail is at `position`.
+  void become_quiet(std::uint64_t position) noexcept {
+    quiet_end_ = tail_word(std::min(limit_ + 1, (position & ~(ring_.slice - 1)) + ring_.slice), 0);
+    lap_word_ = ring_.lap_word(position);
+  }
   [[gnu::noinline]] bool find_room(std::uint64_t need) noexcept;
   [[gnu::noinline]] bool refuse_imitation(std::uint64_t position) noexcept;
   [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
@@ -147,9 +203,11 @@ class Appender {
   std::uint32_t id_;
   bool saw_others_ = true;        // since the last look; true at first: somebody may have died before
   std::uint32_t open_ = 0;        // own claims that are counted and not settled
-  bool noted_open_ = false;       // slot_->open_since is not 0
+  bool to_note_open_ = false;     // open_ is not 0, and slot_->open_since is
   std::uint64_t first_open_ = 0;  // the first of them
   std::uint64_t limit_ = 0;
+  std::uint64_t quiet_end_ = 0;  // a tail's word: claims that end before it are below `limit_`, and in one slice of the index …
+  std::uint64_t lap_word_ = 0;   // … which is this one
   std::int64_t largest_timestamp_ = 0;
   std::int64_t looked_at_ = 0;
   Refusal refusal_;
@@ -159,66 +217,77 @@ class Appender {
 
 inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                             Claimed& claimed) noexcept {
-  if (look_is_due(now)) [[unlikely]]
+  if (quiet_for(now) == 0) [[unlikely]]
     look_after_others(now);
-  if (!attempt(cells, records, timestamp, claimed) && !insist(cells, records, timestamp, claimed)) return false;
+  if (!claim_plain(cells, records, timestamp, claimed) && !insist(cells, records, timestamp, claimed)) return false;
   claimed.counted = true;
-  if (open_++ == 0) first_open_ = claimed.position;
+  if (open_++ == 0) {
+    first_open_ = claimed.position;
+    to_note_open_ = true;
+  }
   return true;
 }
 
-inline bool Appender::attempt(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
-  Tail& tail = ring_.header->tail;
+inline bool Appender::claim_plain(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
   // C1
-  const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
-  const std::uint64_t b = tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
-  const std::uint64_t p = position_of(a);
+  const std::uint64_t a = ring_.header->tail.w0.load(std::memory_order_acquire);
+  const std::uint64_t b = ring_.header->tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
   // C2
-  if (p + cells > limit_) [[unlikely]]
+  const std::uint64_t end = moved(a, cells);
+  if (end >= quiet_end_) [[unlikely]]
     return false;
-  RecordHeader* const header = &ring_.at(p);
+  return advance(a, b, end, cells, records, timestamp, lap_word_, lap_word_, claimed);
+}
+
+// What it needs of this producer is in local variables, which its stores to shared words cannot change, as far as the compiler knows.
+inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells, std::uint64_t records,
+                              std::int64_t timestamp, std::uint64_t lap_word, std::uint64_t next_lap_word,
+                              Claimed& claimed) noexcept {
+  Tail& tail = ring_.header->tail;
+  ProducerSlot& slot = *slot_;
+  const std::uint64_t id = id_;
+  RecordHeader* const header = &ring_.at(position_of(a));
+  RecordHeader* const next = header + cells * (kCell / kRecordHeader);  // the ring is mapped twice in a row
   prefetch(header, cells);
   // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
-  if (ring_.valid(ring_.mark(p + cells, std::memory_order_relaxed), p + cells)) [[unlikely]]
+  if (Ring::is_marked(next->h0.load(std::memory_order_relaxed) ^ next_lap_word)) [[unlikely]]
     return false;
-  const std::uint64_t mark = word(State::claimed, p, cells);
+  const std::uint64_t mark = lap_word ^ Mark::make(State::claimed, 0, static_cast<std::uint32_t>(id), cells).word;
   // C4. Where another claim is open still, the slot will no longer name it.
-  if (open_ != 0 && !noted_open_) [[unlikely]] {
-    slot_->open_since.store(first_open_, std::memory_order_release);
-    noted_open_ = true;
+  if (to_note_open_) [[unlikely]] {
+    slot.open_since.store(first_open_, std::memory_order_release);
+    to_note_open_ = false;
   }
-  slot_->w2.store(extent_word(cells, records), std::memory_order_relaxed);
-  slot_->w1.store(b, std::memory_order_relaxed);
+  slot.w2.store(extent_word(cells, records), std::memory_order_relaxed);
+  slot.w1.store(b, std::memory_order_relaxed);
   if (timestamp > largest_timestamp_) {
     largest_timestamp_ = timestamp;
-    slot_->largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+    slot.largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
   }
   ARUS_KILL_POINT("C3");
-  slot_->w0.store(a, std::memory_order_release);
+  slot.w0.store(a, std::memory_order_release);
   ARUS_KILL_POINT("C4");
   // C5
   if (ring_.single_producer) {
     tail.w1.store(b + records, std::memory_order_release);
     ARUS_KILL_POINT("C5-torn");
-    tail.w0.store(tail_word(p + cells, id_), std::memory_order_release);
-  } else if (!platform::compare_exchange(&tail.w0, {a, b}, {tail_word(p + cells, id_), b + records})) {
+    tail.w0.store(end, std::memory_order_release);
+  } else if (!platform::compare_exchange(&tail.w0, {a, b}, {end, b + records})) {
     return false;
   }
   ARUS_KILL_POINT("C5");
   // C6, C7: before any payload byte. The fence: a lossy reader that sees anything of this claim must see the `low` that made room
   // for it (pairs with the fence in still_there).
   platform::fence_release();
-  const std::uint32_t previous = owner_of(a);
+  const std::uint64_t previous = owner_of(a);
   header->h1.store(chain_word(b, previous), std::memory_order_relaxed);
   ARUS_KILL_POINT("C6");
   header->h0.store(mark, std::memory_order_release);
   platform::fence_release();
   ARUS_KILL_POINT("C7");
-  if (previous != id_) [[unlikely]]
+  if (previous != id) [[unlikely]]
     saw_others_ = true;
-  if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) [[unlikely]]
-    note_in_index(p, p + cells, b);
-  claimed = {p, b, cells, header, mark, false};
+  claimed = {position_of(a), b, cells, header, mark, false};
   return true;
 }
 

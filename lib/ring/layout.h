@@ -59,13 +59,14 @@ inline constexpr std::uint64_t kStateAndLapMask = kLapMask << 2 | 3;
 
 // A decoded h0.
 struct Mark {
+  static constexpr unsigned kCellsShift = 36;
   std::uint64_t word;
   [[nodiscard]] constexpr State state() const noexcept { return static_cast<State>(word & 3); }
   [[nodiscard]] constexpr std::uint64_t lap() const noexcept { return word >> 2 & kLapMask; }
   [[nodiscard]] constexpr std::uint32_t owner() const noexcept { return static_cast<std::uint32_t>(word >> 24 & kOwnerMask); }
-  [[nodiscard]] constexpr std::uint64_t cells() const noexcept { return word >> 36; }
+  [[nodiscard]] constexpr std::uint64_t cells() const noexcept { return word >> kCellsShift; }
   static constexpr Mark make(State state, std::uint64_t lap, std::uint32_t owner, std::uint64_t cells) noexcept {
-    return {static_cast<std::uint64_t>(state) | (lap & kLapMask) << 2 | std::uint64_t{owner} << 24 | cells << 36};
+    return {static_cast<std::uint64_t>(state) | (lap & kLapMask) << 2 | std::uint64_t{owner} << 24 | cells << kCellsShift};
   }
 };
 

@@ -41,6 +41,20 @@ inline Found look(const Ring& ring, std::uint64_t position, View& view) noexcept
   return view.lengths.cells() <= mark.cells() ? Found::record : Found::corrupt;
 }
 
+// The same for those who read one record after the other: true if a committed one stands there, in the lap that Ring::lap_word() gave that
+// word for. False is anything else; look() says what.
+inline bool look_for_record(const Ring& ring, std::uint64_t lap_word, std::uint64_t position, View& view) noexcept {
+  const RecordHeader& header = ring.at(position);
+  const Mark mark{header.h0.load(std::memory_order_acquire) ^ lap_word};
+  if ((mark.word & kStateAndLapMask) != static_cast<std::uint64_t>(State::committed) || !ring.plausible(mark.cells())) return false;
+  view.cells = mark.cells();
+  view.offset = offset_of(header.h1.load(std::memory_order_relaxed));
+  view.timestamp = static_cast<std::int64_t>(header.h2.load(std::memory_order_relaxed));
+  view.lengths = Lengths::of(header.h3.load(std::memory_order_relaxed));
+  view.data = reinterpret_cast<const std::byte*>(&header);
+  return view.lengths.cells() <= mark.cells();
+}
+
 // Whether what was read at `position` before this call was whole: nobody may have begun to overwrite it.
 inline bool still_there(const Ring& ring, std::uint64_t position) noexcept {
   platform::fence_acquire();

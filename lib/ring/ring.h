@@ -15,6 +15,7 @@ struct Ring {
   std::byte* base = nullptr;  // of the ring, mapped twice
   std::uint64_t cells = 0;    // C, a power of two
   std::uint64_t mask = 0;
+  std::uint64_t byte_mask = 0;  // mask in bytes, of whole cells
   unsigned lap_shift = 0;
   std::uint64_t salt = 0;
   ProducerSlot* slots = nullptr;
@@ -31,7 +32,7 @@ struct Ring {
   const std::string* path = nullptr;  // of the partition's file, for its locks and for messages
 
   [[nodiscard]] RecordHeader& at(std::uint64_t position) const noexcept {
-    return *reinterpret_cast<RecordHeader*>(base + ((position & mask) << kCellShift));
+    return *reinterpret_cast<RecordHeader*>(base + (position << kCellShift & byte_mask));
   }
   [[nodiscard]] std::uint64_t lap(std::uint64_t position) const noexcept { return position >> lap_shift & kLapMask; }
 
@@ -40,9 +41,13 @@ struct Ring {
   }
   // Written in this lap. What an earlier lap left, and payload that merely lies there, is not.
   [[nodiscard]] bool valid(Mark mark, std::uint64_t position) const noexcept {
-    // The lap's bits equal, and the state not none: one comparison.
-    return ((mark.word ^ position >> lap_shift << 2) & kStateAndLapMask) - 1 < 3;
+    return is_marked(mark.word ^ position >> lap_shift << 2);
   }
+  // For those who look at many headers of one lap: h0, as it is stored, XOR this word is a mark whose lap is 0 if it is valid. (What of the lap
+  // is above its 22 bits must not touch the mark's.)
+  [[nodiscard]] std::uint64_t lap_word(std::uint64_t position) const noexcept { return salt ^ lap(position) << 2; }
+  // The lap's bits 0, and the state not none: one comparison.
+  static bool is_marked(std::uint64_t word) noexcept { return (word & kStateAndLapMask) - 1 < 3; }
   void set_mark(std::uint64_t position, State state, std::uint32_t owner, std::uint64_t count) const noexcept {
     at(position).h0.store(Mark::make(state, lap(position), owner, count).word ^ salt, std::memory_order_release);
   }

@@ -15,7 +15,6 @@ using std::memory_order_relaxed;
 using std::memory_order_release;
 
 constexpr std::uint64_t kNoCursor = ~0ull;
-constexpr std::uint64_t kAhead = 16;  // cells
 
 struct Slowest {
   std::uint64_t position = kNoCursor;
@@ -120,17 +119,21 @@ bool is_open(const Ring& ring, std::uint64_t cursor) noexcept {
 
 // Over settled records from `position`, until `target` or something open. Sets `refusal` to what it met if that is impossible content.
 std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t target, std::uint64_t end, Refusal& refusal) noexcept {
+  constexpr auto kSettled = static_cast<std::uint64_t>(State::committed);  // and skip, which is one more
   platform::Stride stride;
   while (position < target) {
-    platform::prefetch_for_write(&ring.at(position + kAhead));  // it is about to be written over
-    const Mark mark = ring.mark(position);
-    if (!ring.valid(mark, position) || mark.state() == State::claimed) break;
-    if (!ring.plausible(mark.cells()) || position + mark.cells() > end) {
-      // Perhaps only overwritten: then low has moved on, and the caller's exchange fails.
-      refusal = {.why = Refusal::Why::corrupt, .position = position};
-      break;
+    const std::uint64_t lap_word = ring.lap_word(position);
+    const std::uint64_t until = std::min(target, (position | ring.mask) + 1);
+    while (position < until) {
+      const Mark mark{ring.at(position).h0.load(memory_order_acquire) ^ lap_word};
+      if ((mark.word & kStateAndLapMask) - kSettled > 1) return position;
+      if (!ring.plausible(mark.cells()) || position + mark.cells() > end) {
+        // Perhaps only overwritten: then low has moved on, and the caller's exchange fails.
+        refusal = {.why = Refusal::Why::corrupt, .position = position};
+        return position;
+      }
+      position += stride(mark.cells());
     }
-    position += stride(mark.cells());
   }
   return position;
 }
@@ -142,24 +145,27 @@ void raise_low(const Ring& ring, std::uint64_t to) noexcept {
   }
 }
 
-// A record boundary in [least, most], where everything below `most` is settled: the index's first one that fits, else one found by
-// walking, else `most`, which is one.
+// A record boundary in [least, most], where everything below `most` is settled: the index's first one that fits, if it is near, else one
+// found by walking, else `most`, which is one. An entry is that of the slice that it leads into, so the ones that are wanted stand just
+// behind and just before `least`; only a record of several slices leaves out some. (Each look at an entry costs a cache line of the ring.)
 std::uint64_t boundary_between(const Ring& ring, std::uint64_t least, std::uint64_t most, std::uint64_t step) noexcept {
   if (most - least <= step) return most;
-  std::uint64_t best = most;
+  const auto entry_of = [&](std::uint64_t position) { return static_cast<std::uint32_t>((position & ring.mask) / ring.slice); };
+  constexpr std::uint32_t kNear = 3;
+  for (std::uint32_t i = 0; i < kNear; ++i)
+    if (const auto entry = read_boundary(ring, (entry_of(least) + i) % kIndexEntries);
+        entry && entry->position >= least && entry->position - least <= 2 * ring.slice)  // and not of the next lap
+      return std::min(most, entry->position);
   std::uint64_t below = ring.low();
-  for (std::uint32_t i = 0; i < kIndexEntries; ++i) {
-    const auto entry = read_boundary(ring, i);
-    if (!entry) continue;
-    if (entry->position >= least)
-      best = std::min(best, entry->position);
-    else
+  for (std::uint32_t i = 0; i < kIndexEntries; ++i)
+    if (const auto entry = read_boundary(ring, (entry_of(least) + kIndexEntries - i) % kIndexEntries);
+        entry && entry->position < least) {
       below = std::max(below, entry->position);
-  }
-  if (best - least <= 2 * ring.slice) return best;
+      break;
+    }
   Refusal ignored;
   const std::uint64_t walked = walk(ring, below, least, most, ignored);
-  return walked >= least ? walked : best;
+  return walked >= least ? walked : most;
 }
 
 // Lossy: raises low over settled records from `low` to `least` at least, or meets an open claim. False: refused. True: look again.

@@ -379,6 +379,7 @@ bool ClientState::wait_until(std::int64_t until, Enough enough) {
   constexpr std::uint32_t kRoundsPerClock = 64;
   std::int64_t sleep_from = 0;
   for (std::uint32_t round = 1;; ++round) {
+    if (channels_.size() == 1) channels_.front()->expect_soon();
     receive_all();
     if (!ready_.empty()) [[unlikely]]
       run_ready();

@@ -381,6 +381,7 @@ Result<std::size_t> ServerState::poll(nanoseconds timeout) {
   const std::int64_t sleep_from = began + (wait.mode == Wait::Mode::sleep ? 0 : wait.spin.count());
   for (std::uint32_t round = 1;; ++round) {
     if (timeout > nanoseconds::zero()) platform::pause();
+    if (attached_.size() == 1) attached_.front()->expect_soon();
     if (const std::size_t taken = look(); taken != 0) return taken;
     if (timeout > nanoseconds::zero() && round % kRoundsPerClock != 0 && wait.mode != Wait::Mode::sleep) continue;
     if (stopping_.load(std::memory_order_acquire)) return std::size_t{0};

@@ -1,7 +1,7 @@
 /* The partition of a topic with a single producer: claims of one record or a batch, whose tail is two plain stores (offset, then position),
  * with a producer that dies at every step, is registered anew (which may die at every step as well), and repairers beside it.
  *
- * Code: Appender::claim with single_producer, mark_inner, commit_first (lib/ring/claim.h), Appender::enlist and is_settled
+ * Code: Appender::claim with single_producer, Inner::commit, commit_first (lib/ring/claim.h), Appender::enlist and is_settled
  * (lib/ring/claim.cpp), recover (lib/ring/repair.cpp), PartitionReader::take_settled with its offsets (lib/bus/partition_reader.cpp).
  * Abstracted: one lossless reader, whose cursor is the limit; a record takes one cell; the salt; a claim's k records are its n cells.
  *
