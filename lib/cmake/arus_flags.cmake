@@ -16,6 +16,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   add_compile_options(-march=x86-64-v2 -mtune=generic -mcx16)
 endif()
 
+# Nobody replaces a function of arus at load time, so the compiler may look into those that are not inline.
+add_compile_options(-fno-semantic-interposition)
+
 if(ARUS_DEVELOPER_MODE)
   add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
 endif()

@@ -61,6 +61,9 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
       slot.w0.store(kNoIntent, memory_order_relaxed);
       slot.open_since.store(0, memory_order_relaxed);
       ARUS_KILL_POINT("E-intent");
+      // Before this producer's first claim, whose compare-and-swap makes it visible to whoever notes a boundary behind that claim.
+      std::atomic<std::uint32_t>& used = ring.header->status.slots_used;
+      if (used.load(memory_order_relaxed) <= i) used.store(i + 1, memory_order_relaxed);
       slot.incarnation.store(incarnation, memory_order_release);
       ARUS_KILL_POINT("E-done");
       ring.header->holders.registration.store(0, memory_order_relaxed);
@@ -144,7 +147,8 @@ void Appender::look_after_others(std::int64_t now) noexcept {
 
 void Appender::note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept {
   std::int64_t largest = 0;
-  for (std::uint32_t i = 0; i < ring_.slot_count; ++i)
+  const std::uint32_t used = std::min(ring_.header->status.slots_used.load(memory_order_relaxed), ring_.slot_count);
+  for (std::uint32_t i = 0; i < used; ++i)
     largest = std::max(largest, static_cast<std::int64_t>(ring_.slots[i].largest_timestamp.load(memory_order_acquire)));
   note_boundary(ring_, end, {position, offset, largest});
 }

@@ -32,7 +32,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x545241505355'5241;  // "ARUSPART"
-inline constexpr std::uint32_t kLayoutVersion = 2;
+inline constexpr std::uint32_t kLayoutVersion = 3;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 inline constexpr unsigned kCellShift = 6;
@@ -131,8 +131,9 @@ struct alignas(128) Low {  // written by make_room
   Word position;           // everything below may be overwritten
 };
 
-struct alignas(64) Status {  // written by deletion only: read at every call from a line that stays shared
+struct alignas(64) Status {  // seldom written: read at every call from a line that stays shared
   std::atomic<std::uint32_t> deleted;
+  std::atomic<std::uint32_t> slots_used;  // slots from this one on have never been registered; written under the registration lock
 };
 
 struct alignas(64) Holders {  // who holds the locks of this partition's file, for messages (0: nobody said)
@@ -245,6 +246,7 @@ static_assert(offsetof(PartitionHeader, index_entries) == 96 && offsetof(Partiti
 static_assert(offsetof(PartitionHeader, checksum) == 104 && offsetof(PartitionHeader, status) == 128);
 static_assert(offsetof(PartitionHeader, holders) == 192 && offsetof(PartitionHeader, tail) == 256);
 static_assert(offsetof(PartitionHeader, low) == 384 && sizeof(PartitionHeader) == 512);
+static_assert(offsetof(Status, slots_used) == 4);
 static_assert(offsetof(Tail, w1) == 8 && sizeof(Tail) == 128 && sizeof(Low) == 128);
 static_assert(sizeof(ProducerSlot) == 64 && offsetof(ProducerSlot, born) == 24);
 static_assert(offsetof(ProducerSlot, incarnation) == 32 && offsetof(ProducerSlot, largest_timestamp) == 40);

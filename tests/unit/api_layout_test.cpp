@@ -37,7 +37,7 @@ TEST_F(ApiLayout, OfAPartition) {
   constexpr std::size_t kRing = 65536;
   ASSERT_EQ(bytes_.size(), kRing + 65536);
   EXPECT_EQ(bytes_.substr(0, 8), "ARUSPART");
-  EXPECT_EQ(half(8), 2u) << "layout version";
+  EXPECT_EQ(half(8), 3u) << "layout version";
   EXPECT_EQ(half(12), 0x01020304u) << "byte order";
   EXPECT_EQ(word(16), bytes_.size());
   EXPECT_EQ(word(24), kRing);
@@ -50,6 +50,7 @@ TEST_F(ApiLayout, OfAPartition) {
   EXPECT_EQ(half(96), 64u) << "index entries";
   EXPECT_EQ(half(100), 0u) << "single producer";
   EXPECT_EQ(half(128), 0u) << "deleted";
+  EXPECT_EQ(half(132), 1u) << "slots used";
   EXPECT_EQ(word(256), 1031ull << 12 | 0) << "tail: seven cells from 1024 on, last owner 0";
   EXPECT_EQ(word(264), 4u) << "next offset";
   EXPECT_EQ(word(384), 1024u) << "low";
