@@ -71,9 +71,7 @@ class ArusSender {
   }
 
   bool try_send_batch(std::span<const Bytes> messages) {
-    batch_.resize(messages.size());
-    for (std::size_t i = 0; i < messages.size(); ++i) batch_[i].value = messages[i];
-    const auto sent = producer_.try_send_many(std::span(batch_).subspan(done_));
+    const auto sent = producer_.try_send_values(messages.subspan(done_));
     if (!went(sent)) return false;
     done_ += *sent;
     if (done_ < messages.size()) return false;
@@ -83,7 +81,6 @@ class ArusSender {
 
  private:
   arus::Producer producer_;
-  std::vector<arus::Message> batch_;
   std::size_t done_ = 0;  // of the batch, by earlier calls
 };
 

@@ -23,17 +23,22 @@ constexpr std::size_t kBatchAhead = 512;         // bytes that are asked for ahe
 constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
 constexpr std::size_t kEndless = ~std::size_t{0};
 
-// Header words, key and headers of a claimed record; the value follows.
-[[gnu::always_inline]] inline std::byte* write_front(ring::RecordHeader& header, const Lengths& lengths, const Envelope& envelope,
+// Header words of a claimed record. Returns where its value goes.
+[[gnu::always_inline]] inline std::byte* write_words(ring::RecordHeader& header, const Lengths& lengths,
                                                      Timestamp timestamp) noexcept {
   header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
   header.h3.store(lengths.word(), std::memory_order_relaxed);
+  return reinterpret_cast<std::byte*>(&header) + lengths.value_at();
+}
+// The same, key and headers.
+[[gnu::always_inline]] inline std::byte* write_front(ring::RecordHeader& header, const Lengths& lengths, const Envelope& envelope,
+                                                     Timestamp timestamp) noexcept {
   auto* bytes = reinterpret_cast<std::byte*>(&header);
   std::byte* behind = bytes + ring::kRecordHeader;
   if (lengths.key != 0) platform::copy(behind, envelope.key.data(), lengths.key);
   if (lengths.headers != 0) [[unlikely]]
     encode_headers(envelope.headers, behind + lengths.key);
-  return bytes + lengths.value_at();
+  return write_words(header, lengths, timestamp);
 }
 
 // The same for a value alone, and the value.
@@ -311,55 +316,68 @@ void ProducerState::abort(LoanState& loan) noexcept {
   if (--loan_count_ == 0 && retired_) delete this;
 }
 
+namespace {
+
+Bytes value_of(const Message& message) noexcept { return message.value; }
+Bytes value_of(Bytes value) noexcept { return value; }
+const Envelope& envelope_of(const Message& message) noexcept { return message.envelope; }
+const Envelope& envelope_of(Bytes) noexcept {
+  static constexpr Envelope kNone{};
+  return kNone;
+}
+bool has_more(const Message& message) noexcept {
+  const Envelope& envelope = message.envelope;
+  return (static_cast<std::size_t>(envelope.key.data() != nullptr) | envelope.headers.size() |
+          static_cast<std::size_t>(envelope.timestamp.has_value()) | static_cast<std::size_t>(envelope.partition.has_value())) != 0;
+}
+bool has_more(Bytes) noexcept { return false; }
+
+}  // namespace
+
 // All of them in one claim, if they are values alone and it goes that easily; else none, for what goes to one partition becomes visible
 // together.
-bool ProducerState::send_many_plainly(std::span<const Message> messages) noexcept {
+template <class Item>
+bool ProducerState::send_many_plainly(std::span<const Item> items) noexcept {
   std::int64_t now = 0;
   ring::Appender& to = *plain_;
-  if (messages.empty() || !stamper_.now_if_quiet(now) || to.ring().deleted()) return false;
+  if (items.empty() || !stamper_.now_if_quiet(now) || to.ring().deleted()) return false;
   std::uint64_t cells = 0;
   std::size_t bytes = 0;
-  for (const Message& message : messages) {
-    const Envelope& envelope = message.envelope;
-    if (envelope.key.data() != nullptr || !envelope.headers.empty() || envelope.timestamp || envelope.partition ||
-        !fits_plainly(message.value))
-      return false;
-    cells += plain_cells(message.value.size());
-    bytes += message.value.size();
+  bool unusual = false;  // there is one that is
+  for (const Item& item : items) {
+    const Bytes value = value_of(item);
+    unusual |= has_more(item);
+    unusual |= value.data() == nullptr;
+    unusual |= value.size() - least_value_ > value_span_;
+    cells += plain_cells(value.size());
+    bytes += value.size();
   }
   Claimed claimed;
-  if (cells > most_cells_ || bytes >= sticky_left_ || !to.claim_plain(cells, messages.size(), now, claimed)) return false;
+  if (unusual || cells > most_cells_ || bytes >= sticky_left_ || !to.claim(cells, items.size(), now, now, claimed)) return false;
   sticky_left_ -= bytes;
-  const std::uint64_t first = plain_cells(messages[0].value.size());
-  write_plain(*claimed.header, messages[0].value, now);
-  ring::Inner inner = to.inner_of(claimed, first);
-  for (const Message& message : messages.subspan(1)) {
+  const Bytes first = value_of(items.front());
+  write_plain(*claimed.header, first, now);
+  ring::Inner inner = to.inner_of(claimed);
+  inner.pass(plain_cells(first.size()));
+  for (const Item& item : items.subspan(1)) {
+    const Bytes value = value_of(item);
     platform::prefetch_for_write(inner.ahead(kBatchAhead));
     platform::prefetch_for_write(inner.ahead(kBatchAhead + ring::kCell));
-    write_plain(inner.header(), message.value, now);
-    inner.commit(plain_cells(message.value.size()));
+    write_plain(inner.header(), value, now);
+    inner.commit(plain_cells(value.size()));
   }
-  to.commit_first(claimed, first);
+  to.commit_first(claimed, plain_cells(first.size()));
   return true;
 }
 
-Result<std::size_t> ProducerState::send_many(std::span<const Message> messages, nanoseconds timeout) {
-  if (!ours()) [[unlikely]]
-    return fail(Errc::forked);
-  if (send_many_plainly(messages)) [[likely]]
-    return messages.size();
-  auto sent = send_many_slowly(messages, timeout);
-  if (sent) become_quiet();
-  return sent;
-}
-
-Result<std::size_t> ProducerState::send_many_slowly(std::span<const Message> messages, nanoseconds timeout) {
+template <class Item>
+Result<std::size_t> ProducerState::send_many_slowly(std::span<const Item> items, nanoseconds timeout) {
   std::optional<platform::Deadline> deadline;  // from the first wait: reading the clock costs as much as appending a record
   constexpr std::size_t kMostRecords = 512;
   std::array<Shape, kMostRecords> shapes;  // of the neighbours that go into one claim, all for one partition
   bool carried = false;                    // the first of them was looked at already, as the one that ended the last claim
   std::size_t sent = 0;
-  while (sent < messages.size()) {
+  while (sent < items.size()) {
     const std::int64_t now = stamper_.now();
     if (time_to_look(now)) [[unlikely]]
       if (auto there = look_for_topic(now); !there) return sent != 0 ? Result<std::size_t>(sent) : pass(there);
@@ -367,11 +385,11 @@ Result<std::size_t> ProducerState::send_many_slowly(std::span<const Message> mes
     std::uint64_t cells = 0;
     Timestamp latest = 0;
     bool bad = false;
-    while (sent + count < messages.size() && count < kMostRecords) {
-      const Message& message = messages[sent + count];
+    while (sent + count < items.size() && count < kMostRecords) {
+      const Bytes value = value_of(items[sent + count]);
+      const Envelope& envelope = envelope_of(items[sent + count]);
       Shape& shape = shapes[count];
-      if (!std::exchange(carried, false) &&
-          !this->shape(message.value.size(), message.value.data() == nullptr, message.envelope, shape)) [[unlikely]] {
+      if (!std::exchange(carried, false) && !this->shape(value.size(), value.data() == nullptr, envelope, shape)) [[unlikely]] {
         bad = true;
         break;
       }
@@ -380,12 +398,12 @@ Result<std::size_t> ProducerState::send_many_slowly(std::span<const Message> mes
         break;
       }
       cells += shape.cells;
-      latest = std::max(latest, message.envelope.timestamp.value_or(now));
+      latest = std::max(latest, envelope.timestamp.value_or(now));
       ++count;
     }
     if (count == 0 && bad) {
       if (sent != 0) return sent;
-      return misshapen(messages[0].value.size(), messages[0].envelope);
+      return misshapen(value_of(items[0]).size(), envelope_of(items[0]));
     }
     ring::Appender& to = *shapes[0].to;
     Claimed claimed;
@@ -397,14 +415,18 @@ Result<std::size_t> ProducerState::send_many_slowly(std::span<const Message> mes
         return pass(done);
       }
     }
-    ring::Inner inner = to.inner_of(claimed, 0);
+    ring::Inner inner = to.inner_of(claimed);
+    shapes[count - 1].cells += claimed.cells - cells;  // padding, if there is any
     for (std::size_t i = 0; i < count; ++i) {
-      const Message& message = messages[sent + i];
-      // Padding, if there is any, belongs to the last.
-      if (i + 1 == count) shapes[i].cells = inner.left();
-      const Timestamp timestamp = message.envelope.timestamp.value_or(now);
-      std::byte* room = write_front(inner.header(), shapes[i].lengths, message.envelope, timestamp);
-      if (!message.value.empty()) platform::copy(room, message.value.data(), message.value.size());
+      const Bytes value = value_of(items[sent + i]);
+      const Envelope& envelope = envelope_of(items[sent + i]);
+      const Timestamp timestamp = envelope.timestamp.value_or(now);
+      std::byte* room = nullptr;
+      if constexpr (std::is_same_v<Item, Bytes>)
+        room = write_words(inner.header(), shapes[i].lengths, timestamp);
+      else
+        room = write_front(inner.header(), shapes[i].lengths, envelope, timestamp);
+      if (!value.empty()) platform::copy(room, value.data(), value.size());
       if (i == 0)
         inner.pass(shapes[0].cells);
       else
@@ -414,6 +436,17 @@ Result<std::size_t> ProducerState::send_many_slowly(std::span<const Message> mes
     if (carried) shapes[0] = shapes[count];
     sent += count;
   }
+  return sent;
+}
+
+template <class Item>
+Result<std::size_t> ProducerState::send_many(std::span<const Item> items, nanoseconds timeout) {
+  if (!ours()) [[unlikely]]
+    return fail(Errc::forked);
+  if (send_many_plainly(items)) [[likely]]
+    return items.size();
+  auto sent = send_many_slowly(items, timeout);
+  if (sent) become_quiet();
   return sent;
 }
 
@@ -451,6 +484,12 @@ Result<Loan> Producer::loan(std::size_t size, const Envelope& envelope, nanoseco
 }
 Result<std::size_t> Producer::try_send_many(std::span<const Message> messages) {
   return state_->send_many(messages, nanoseconds::zero());
+}
+Result<std::size_t> Producer::try_send_values(std::span<const Bytes> values) {
+  return state_->send_many(values, nanoseconds::zero());
+}
+Result<std::size_t> Producer::send_values(std::span<const Bytes> values) {
+  return state_->send_many(values, state_->config().timeout);
 }
 Result<std::size_t> Producer::send_many(std::span<const Message> messages) {
   return state_->send_many(messages, state_->config().timeout);

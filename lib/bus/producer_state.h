@@ -33,7 +33,8 @@ class ProducerState {
   // The same for a value alone; inline in the two functions of Producer that have no envelope.
   [[gnu::always_inline]] Result<Placed> send(Bytes value, std::chrono::nanoseconds timeout);
   Result<Loan> loan(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
-  Result<std::size_t> send_many(std::span<const Message> messages, std::chrono::nanoseconds timeout);
+  template <class Item>  // Message, or Bytes: a value alone
+  Result<std::size_t> send_many(std::span<const Item> items, std::chrono::nanoseconds timeout);
   Result<Placed> commit(LoanState& loan, std::size_t size);
   void abort(LoanState& loan) noexcept;
   // The Producer is gone: destroys itself now, or with the last open loan.
@@ -53,8 +54,10 @@ class ProducerState {
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
-  [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Message> messages, std::chrono::nanoseconds timeout);
-  bool send_many_plainly(std::span<const Message> messages) noexcept;
+  template <class Item>
+  [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
+  template <class Item>
+  bool send_many_plainly(std::span<const Item> items) noexcept;
   // After something slow: how long nothing else of that kind is due.
   void become_quiet() noexcept {
     const std::int64_t now = stamper_.now();

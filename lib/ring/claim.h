@@ -59,47 +59,39 @@ struct Claimed {
   bool counted;          // among those that are open
 };
 
-// The records of a batch, one after the other: visible when its first header is committed.
+// The records of a batch, one after the other: visible when the first one is committed, last.
 class Inner {
  public:
-  Inner(const Ring& ring, const Claimed& claimed, std::uint32_t id, std::uint64_t first) noexcept
+  Inner(const Ring& ring, const Claimed& claimed, std::uint32_t id) noexcept
       : header_(claimed.header),
-        left_(claimed.cells),
-        here_(ring.cells - (claimed.position & ring.mask)),
-        lap_word_(ring.lap_word(claimed.position)),
-        next_lap_word_(ring.lap_word(claimed.position + ring.cells)),
-        mark_(Mark::make(State::committed, 0, id, 0).word),
-        chain_(chain_word(claimed.offset, id)) {
-    pass(first);
-  }
+        lap_end_(claimed.header + (ring.cells - (claimed.position & ring.mask)) * kHeadersPerCell),
+        lap_word_(ring.lap_word(claimed.position) ^ Mark::make(State::committed, 0, id, 0).word),
+        next_lap_word_(ring.lap_word(claimed.position + ring.cells) ^ Mark::make(State::committed, 0, id, 0).word),
+        chain_(chain_word(claimed.offset, id)) {}
   [[nodiscard]] RecordHeader& header() const noexcept { return *header_; }
   [[nodiscard]] const std::byte* ahead(std::uint64_t bytes) const noexcept {
     return reinterpret_cast<const std::byte*>(header_) + bytes;
   }
-  // Cells of the claim that are not passed.
-  [[nodiscard]] std::uint64_t left() const noexcept { return left_; }
   // The record at header() has so many cells, and stands.
   void commit(std::uint64_t cells) noexcept {
     header_->h1.store(chain_, std::memory_order_relaxed);
-    header_->h0.store(lap_word_ ^ mark_ ^ cells << Mark::kCellsShift, std::memory_order_release);
+    header_->h0.store(lap_word_ ^ cells << Mark::kCellsShift, std::memory_order_release);
     ARUS_KILL_POINT("batch");
     pass(cells);
   }
+  // It is the first one.
   void pass(std::uint64_t cells) noexcept {
-    header_ += cells * (kCell / kRecordHeader);  // the ring is mapped twice in a row
-    left_ -= cells;
-    if (cells != 0) chain_ += chain_word(1, 0);
-    if (cells >= here_) lap_word_ = next_lap_word_;
-    here_ -= std::min(here_, cells);
+    header_ += cells * kHeadersPerCell;  // the ring is mapped twice in a row
+    chain_ += chain_word(1, 0);
+    if (header_ >= lap_end_) lap_word_ = next_lap_word_;
   }
 
  private:
+  static constexpr std::uint64_t kHeadersPerCell = kCell / kRecordHeader;
   RecordHeader* header_;
-  std::uint64_t left_;
-  std::uint64_t here_;  // cells until the next lap
+  RecordHeader* lap_end_;
   std::uint64_t lap_word_;
   std::uint64_t next_lap_word_;
-  std::uint64_t mark_;
   std::uint64_t chain_;
 };
 
@@ -133,8 +125,8 @@ class Appender {
     settle(claimed, State::committed);
   }
   void abort(const Claimed& claimed) noexcept { settle(claimed, State::skip); }
-  // The records of a batch behind its first one, which has `first` cells; before commit_first.
-  [[nodiscard]] Inner inner_of(const Claimed& claimed, std::uint64_t first) const noexcept { return {ring_, claimed, id_, first}; }
+  // The records of a batch; before commit_first.
+  [[nodiscard]] Inner inner_of(const Claimed& claimed) const noexcept { return {ring_, claimed, id_}; }
 
   [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }

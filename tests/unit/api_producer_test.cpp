@@ -357,6 +357,39 @@ TEST_F(ApiProducer, SendsManyToMixedPartitions) {
   EXPECT_EQ(seen.size(), 100u);
 }
 
+// Values alone: over partitions and laps, with empty and null ones among them.
+TEST_F(ApiProducer, SendsManyValues) {
+  Topic topic = create("t", {.partitions = 2});
+  Producer producer = must(topic.producer());
+  Consumer consumer = join("t", "g");
+  std::uint64_t sent = 0;
+  std::uint64_t received = 0;
+  std::array<std::map<std::uint64_t, std::string>, 2> seen;
+  while (sent < 5'000) {
+    std::vector<std::string> texts;
+    for (std::uint64_t i = 0; i < 1 + sent % 40; ++i) texts.push_back(std::string((sent + i) % 150, 'v'));
+    std::vector<Bytes> values;
+    for (const std::string& text : texts) values.push_back(bytes(text));
+    if (sent % 3 == 0) values.back() = kNull;
+    ASSERT_EQ(must(producer.send_values(values)), values.size());
+    sent += values.size();
+    for (;;) {
+      const Batch batch = must(consumer.poll(0ns));
+      if (batch.empty()) break;
+      for (const Record& record : batch) {
+        seen[record.partition()].emplace(record.offset(), text(record.value()));
+        if (record.value().data() == nullptr) ++received;
+      }
+    }
+  }
+  EXPECT_EQ(seen[0].size() + seen[1].size(), sent);
+  EXPECT_GT(seen[0].size(), 0u);
+  EXPECT_GT(seen[1].size(), 0u);
+  EXPECT_GT(received, 0u);
+  const std::vector<Bytes> too_large(1, Bytes(static_cast<const std::byte*>(nullptr) + 1, 1u << 30));
+  EXPECT_TRUE(fails(producer.try_send_values(too_large), Errc::too_large, {"topic 't'"}));
+}
+
 // More than the ring holds: as much as there is room for, then the rest as a reader goes on.
 TEST_F(ApiProducer, SendsMoreThanTheRingHolds) {
   Topic topic = create("t");
