@@ -19,7 +19,7 @@ using std::chrono::nanoseconds;
 namespace detail {
 namespace {
 
-constexpr std::size_t kBatchAhead = 512;         // bytes that are asked for ahead of what is written
+constexpr std::size_t kBatchAhead = 4096;        // bytes that are asked for ahead of what is written
 constexpr std::size_t kStickyBytes = 16u << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
 constexpr std::size_t kEndless = ~std::size_t{0};
 
@@ -39,6 +39,12 @@ constexpr std::size_t kEndless = ~std::size_t{0};
   if (lengths.headers != 0) [[unlikely]]
     encode_headers(envelope.headers, behind + lengths.key);
   return write_words(header, lengths, timestamp);
+}
+
+// Anything that a value alone does not have.
+bool says_something(const Envelope& envelope) noexcept {
+  return (static_cast<std::size_t>(envelope.key.data() != nullptr) | envelope.headers.size() |
+          static_cast<std::size_t>(envelope.timestamp.has_value()) | static_cast<std::size_t>(envelope.partition.has_value())) != 0;
 }
 
 // The same for a value alone, and the value.
@@ -259,7 +265,32 @@ Result<Placed> ProducerState::send_slowly(Bytes value, nanoseconds timeout) {
   return placed;
 }
 
+// As send: the usual in few instructions, everything else the long way.
 Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
+  std::int64_t now = 0;
+  ring::Appender& to = *plain_;
+  LoanState* const loan = free_loans_;
+  Claimed claimed;
+  if (!ours() || loan == nullptr || says_something(envelope) || size - least_value_ > value_span_ || size >= sticky_left_ ||
+      !stamper_.now_if_quiet(now) || to.ring().deleted() || !to.claim(plain_cells(size), 1, now, now, claimed)) [[unlikely]] {
+    auto slowly = loan_slowly(size, envelope, timeout);
+    if (slowly) become_quiet();
+    return slowly;
+  }
+  sticky_left_ -= size;
+  const Lengths lengths{size, 0, 0, Lengths::kNullKey};
+  return lend(*loan, to, sticky_, claimed, lengths, write_words(*claimed.header, lengths, now));
+}
+
+inline Loan ProducerState::lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const Claimed& claimed,
+                                const Lengths& lengths, std::byte* room) noexcept {
+  free_loans_ = loan.next_free;
+  ++loan_count_;
+  loan = {this, &to, partition, claimed, lengths, nullptr};
+  return {&loan, {room, lengths.value}};
+}
+
+Result<Loan> ProducerState::loan_slowly(std::size_t size, const Envelope& envelope, nanoseconds timeout) {
   if (!ours()) return fail(Errc::forked);
   Shape shape;
   if (!this->shape(size, false, envelope, shape)) return misshapen(size, envelope);
@@ -276,11 +307,7 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
   if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
     if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
   std::byte* room = write_front(*claimed.header, shape.lengths, envelope, timestamp);
-  LoanState* loan = free_loans_;
-  free_loans_ = loan->next_free;
-  *loan = {this, &to, shape.partition, claimed, shape.lengths, nullptr};
-  ++loan_count_;
-  return Loan(loan, {room, size});
+  return lend(*free_loans_, to, shape.partition, claimed, shape.lengths, room);
 }
 
 Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
@@ -325,11 +352,7 @@ const Envelope& envelope_of(Bytes) noexcept {
   static constexpr Envelope kNone{};
   return kNone;
 }
-bool has_more(const Message& message) noexcept {
-  const Envelope& envelope = message.envelope;
-  return (static_cast<std::size_t>(envelope.key.data() != nullptr) | envelope.headers.size() |
-          static_cast<std::size_t>(envelope.timestamp.has_value()) | static_cast<std::size_t>(envelope.partition.has_value())) != 0;
-}
+bool has_more(const Message& message) noexcept { return says_something(message.envelope); }
 bool has_more(Bytes) noexcept { return false; }
 
 }  // namespace

@@ -53,6 +53,9 @@ class ProducerState {
   };
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
+  [[gnu::noinline]] Result<Loan> loan_slowly(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
+  Loan lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const ring::Claimed& claimed,
+            const ring::Lengths& lengths, std::byte* room) noexcept;
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
   template <class Item>
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);

@@ -220,7 +220,9 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
           refusal = {.why = Refusal::Why::corrupt, .index = slowest.group, .position = slowest.position};
           return 0;
         }
-        raise_low(ring, boundary_between(ring, least, slowest.position, step));
+        // Two slices more than is needed: looking for room costs several foreign cache lines, and is to be seldom.
+        const std::uint64_t wanted = std::min(least + 2 * ring.slice, slowest.position);
+        raise_low(ring, boundary_between(ring, wanted, slowest.position, step));
       } else if (!walk_low(ring, low, least, step, own, refusal)) {
         return 0;
       }
