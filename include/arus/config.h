@@ -47,7 +47,7 @@ struct Wait {
   };
   Mode mode = Mode::spin_then_sleep;
   std::chrono::nanoseconds spin = std::chrono::microseconds(27);  // of spin_then_sleep, before it sleeps
-  bool coalesce = true;  // after a small batch let more arrive (at most 128 pauses): throughput for some microseconds
+  bool coalesce = true;  // after a batch that is not full let more arrive (at most 512 pauses): throughput for some microseconds
 
   static constexpr Wait spinning() noexcept { return {.mode = Mode::spin}; }
   static constexpr Wait sleeping() noexcept { return {.mode = Mode::sleep}; }
