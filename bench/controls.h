@@ -59,28 +59,34 @@ inline constexpr std::size_t kApart = 2 * kLine;
 // For latency: look again after one pause.
 class PauseWait {
  public:
+  void before_a_look() noexcept {}
   void nothing() noexcept { cpu_pause(); }
   void found(std::size_t) noexcept {}
 };
 
-// For throughput, as arus does it: after small batches let more arrive, so that a line is fetched once and not several times
-// while it fills. A single message means that there is no more to come: wait less.
+// For throughput, by the rule of arus (lib/bus/consumer.cpp): after a batch that is not full let more arrive, so that a line is fetched
+// once and not several times while it fills, and the reader keeps away from what is being written. A single message means that there
+// is no more to come, and so does a wait that brings next to none: wait less.
 class CoalescingWait {
  public:
+  void before_a_look() noexcept {
+    if (pauses_ >= kMany) nothing();
+  }
   void nothing() noexcept {
     for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
   }
   void found(std::size_t messages) noexcept {
-    if (messages == 1) {
+    if (messages == 1 || messages < pauses_ / kPausesPerMessage || messages >= kFull)
       pauses_ = std::max(1u, pauses_ / 2);
-    } else if (messages < kLarge) {
+    else
       pauses_ = std::min(kMost, pauses_ * 2);
-    }
   }
 
  private:
-  static constexpr std::size_t kLarge = 24;
-  static constexpr unsigned kMost = 256;
+  static constexpr unsigned kMany = 4;
+  static constexpr std::size_t kFull = 256;
+  static constexpr unsigned kPausesPerMessage = 8;
+  static constexpr unsigned kMost = 512;
   unsigned pauses_ = 1;
 };
 
@@ -257,6 +263,7 @@ class BareRing {
     template <class Each>
     std::size_t poll(Each&& each) noexcept {
       if (head_ == tail_) {
+        wait_.before_a_look();
         head_ = word_at(memory_ + kHead).load(std::memory_order_acquire);  // the slots below it are written
         if (head_ == tail_) {
           wait_.nothing();
