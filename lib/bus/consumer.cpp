@@ -336,11 +336,11 @@ Result<void> ConsumerState::commit(std::string_view topic, std::uint32_t partiti
 }
 
 // One look at every reader. An error counts when there is nothing else to report.
-ConsumerState::Look ConsumerState::collect() noexcept {
+ConsumerState::Look ConsumerState::collect() {
   Look look = Look::nothing;
   PartitionReader* const readers = readers_.data();
   const std::size_t count = readers_.size();
-  std::size_t at = next_;
+  std::size_t at = next_ < count ? next_ : 0;
   for (std::size_t left = count; left != 0; --left) {
     PartitionReader& reader = readers[at];
     if (++at >= count) at = 0;
@@ -357,7 +357,7 @@ ConsumerState::Look ConsumerState::collect() noexcept {
   return buffer_.empty() ? look : Look::something;
 }
 
-void ConsumerState::take_slowly(PartitionReader& reader, Look& look) noexcept {
+void ConsumerState::take_slowly(PartitionReader& reader, Look& look) {
   const std::size_t before = buffer_.records().size();
   auto took = reader.take(buffer_);
   if (reader.is_observed_in_place() && buffer_.records().size() != before)

@@ -91,8 +91,8 @@ class ConsumerState {
   }
   // What a look came to. (As Result<bool> it would go through memory, and its destructor through every poll.) `failed`: error_ says how.
   enum class Look : std::uint8_t { nothing, something, failed };
-  [[gnu::noinline]] Look collect() noexcept;
-  [[gnu::noinline]] void take_slowly(PartitionReader& reader, Look& look) noexcept;
+  [[gnu::noinline]] Look collect();
+  [[gnu::noinline]] void take_slowly(PartitionReader& reader, Look& look);
   Look wait(std::chrono::nanoseconds timeout);
   Look arm_descriptor();
   Look failed(Error error) noexcept {
