@@ -8,7 +8,8 @@
 //
 // Pairs. tail.w0: CAS (release) with the acquire load in C1, which makes the winner's slot visible to whoever sees its claim.
 // h0 COMMITTED (release) with the readers' acquire load of h0: makes h1..h3 and the payload visible. slot.w0 (release) with the
-// repairer's acquire load: makes w1 and w2 visible.
+// repairer's acquire load: makes w1 and w2 visible. status.slots_used (before the first claim) with the look at the slots behind a later
+// claim (note_in_index): the same compare-and-swap makes it visible.
 //
 // What a crash leaves:
 //   before C5        nothing claimed; a stale intent in the slot, settled when the slot is registered again
