@@ -380,16 +380,21 @@ bool ProducerState::send_many_plainly(std::span<const Item> items) noexcept {
   sticky_left_ -= bytes;
   const Bytes first = value_of(items.front());
   write_plain(*claimed.header, first, now);
+  std::uint64_t left = claimed.cells - plain_cells(first.size());
+  // Padding, if there is any, belongs to the last.
+  const std::uint64_t first_cells = items.size() == 1 ? claimed.cells : plain_cells(first.size());
   ring::Inner inner = to.inner_of(claimed);
-  inner.pass(plain_cells(first.size()));
-  for (const Item& item : items.subspan(1)) {
-    const Bytes value = value_of(item);
+  inner.pass(first_cells);
+  for (std::size_t i = 1; i < items.size(); ++i) {
+    const Bytes value = value_of(items[i]);
     platform::prefetch_for_write(inner.ahead(kBatchAhead));
     platform::prefetch_for_write(inner.ahead(kBatchAhead + ring::kCell));
     write_plain(inner.header(), value, now);
-    inner.commit(plain_cells(value.size()));
+    const std::uint64_t extent = i + 1 == items.size() ? left : plain_cells(value.size());
+    inner.commit(extent);
+    left -= extent;
   }
-  to.commit_first(claimed, plain_cells(first.size()));
+  to.commit_first(claimed, first_cells);
   return true;
 }
 
