@@ -61,7 +61,7 @@ Result<std::unique_ptr<ClientChannel>> ClientChannel::connect(std::shared_ptr<ar
     slot.state.store(static_cast<std::uint64_t>(channel ? SlotState::offered : SlotState::closing), memory_order_release);
     set_doorbell(*file, place);
     platform::fence_full();
-    wake(file->attention().sleeper, *directory.bells());
+    wake(file->attention().sleeper, [&]() -> platform::Bells& { return *directory.bells(); });
     if (!channel) return pass(channel);
     ARUS_KILL_POINT("rpc-offered");
     return std::unique_ptr<ClientChannel>(new ClientChannel(std::move(bus), server, std::move(*file), std::move(*channel), place));
@@ -87,7 +87,7 @@ void ClientChannel::close() noexcept {
   file_.client(place_).state.store(static_cast<std::uint64_t>(SlotState::closing), memory_order_release);
   set_doorbell(file_, place_);
   platform::fence_full();
-  wake(file_.attention().sleeper, *bus_->directory().bells());
+  wake(file_.attention().sleeper, [this]() -> platform::Bells& { return bells(); });
 }
 
 void ClientChannel::retire(std::unique_ptr<ClientChannel> channel) noexcept {
@@ -96,20 +96,13 @@ void ClientChannel::retire(std::unique_ptr<ClientChannel> channel) noexcept {
   static_cast<void>(channel.release());  // release() of the last reply deletes it
 }
 
-void ClientChannel::commit(const LaneWriter::Claim& claim, const CallHeader& call, std::size_t size, std::int64_t now) noexcept {
-  ARUS_KILL_POINT("rpc-request-claimed");
-  requests_.commit(claim, call, size, now);
-  ARUS_KILL_POINT("rpc-request-committed");
-  ring_doorbell();
-}
-
 void ClientChannel::ring_doorbell() const noexcept {
   platform::fence_full();
   Attention& attention = file_.attention();
   if (attention.doorbell.load(memory_order_relaxed) != 0) [[unlikely]]
     set_doorbell(file_, place_);
   ARUS_KILL_POINT("rpc-doorbell");
-  wake(attention.sleeper, *bus_->directory().bells());
+  wake(attention.sleeper, [this]() -> platform::Bells& { return bells(); });
 }
 
 const std::byte* ClientChannel::sent(std::uint64_t position) const noexcept {

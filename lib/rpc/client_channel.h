@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bus/state.h"
+#include "platform/kill_point.h"
 #include "rpc/files.h"
 #include "rpc/lane.h"
 #include "rpc/service_directory.h"
@@ -51,8 +52,18 @@ class ClientChannel {
   bool claim(std::size_t size, LaneWriter::Claim& claim) noexcept { return requests_.claim(cells_for(size), 0, claim); }
   [[nodiscard]] std::byte* body(const LaneWriter::Claim& claim) const noexcept { return requests_.body(claim); }
   void withdraw(const LaneWriter::Claim& claim) noexcept { requests_.withdraw(claim); }
-  void commit(const LaneWriter::Claim& claim, const CallHeader& call, std::size_t size, std::int64_t now) noexcept;
-  void ring_doorbell() const noexcept;
+  [[gnu::always_inline]] void commit(const LaneWriter::Claim& claim, const CallHeader& call, std::size_t size,
+                                     std::int64_t now) noexcept {
+    ARUS_KILL_POINT("rpc-request-claimed");
+    requests_.commit(claim, call, size, now);
+    ARUS_KILL_POINT("rpc-request-committed");
+    platform::fence_full();
+    const Attention& attention = file_.attention();
+    if ((attention.doorbell.load(std::memory_order_relaxed) | attention.sleeper.load(std::memory_order_relaxed)) != 0) [[unlikely]]
+      ring_doorbell();
+  }
+  // Behind a commit, where the server sleeps or looks at doorbells only.
+  [[gnu::noinline]] void ring_doorbell() const noexcept;
   // Whether a request was never taken by the server, now that it is dead or gone.
   [[nodiscard]] bool never_begun(std::uint64_t position) const noexcept {
     return position >= channel_.lines().requests.begun.load(std::memory_order_acquire);
@@ -106,6 +117,7 @@ class ClientChannel {
   ClientChannel(std::shared_ptr<arus::detail::BusState> bus, const ServerName& server, ServerFile file, ChannelFile channel,
                 std::uint32_t place) noexcept;
   void advance() noexcept;
+  [[nodiscard]] platform::Bells& bells() const noexcept { return *bus_->directory().bells(); }
 
   std::shared_ptr<arus::detail::BusState> bus_;
   ServerName server_;

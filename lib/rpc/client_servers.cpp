@@ -20,18 +20,11 @@ constexpr std::uint32_t kMostMoves = 16;                  // of a call that no s
 
 // ---- replies --------------------------------------------------------------------------------------------------------------------
 
-void ClientState::receive_all() {
-  for (std::size_t i = 0; i < channels_.size(); ++i)
-    if (channels_[i]->expecting != 0) receive(*channels_[i]);
-  if (!moves_.empty()) [[unlikely]]
-    move_refused();
-}
-
 // What draining servers have refused. Not while a ring is being read: it may bring new servers and calls.
 void ClientState::move_refused() {
   connect_to_new();
   while (!moves_.empty()) {
-    Slot& slot = slots_[moves_.back()];
+    Slot& slot = *slots_[moves_.back()];
     moves_.pop_back();
     if (std::exchange(slot.refused, false)) move_or_end(slot, *slot.channel, false, Status(slot.status));
   }
@@ -43,28 +36,41 @@ void ClientState::move_or_end(Slot& slot, const ClientChannel& from, bool begun,
   off_wire(slot);
 }
 
+// The one reply of a call that waits for it.
+inline bool ClientState::accept_plainly(Slot& slot, const Received& received) noexcept {
+  if (slot.decided || slot.streaming || received.call.code != static_cast<std::uint16_t>(Code::ok) || received.call.flags != kLast)
+    return false;
+  slot.has_reply = true;
+  slot.reply.position = received.position;
+  slot.reply.cells = received.cells;
+  slot.reply.body = received.body;
+  tell_decided(slot);
+  off_wire(slot);
+  return true;
+}
+
 void ClientState::receive(ClientChannel& channel) {
   Received received;
-  for (;;) {
+  // Whoever owes nothing is not looked at: the next header's line stays with the server that will write it.
+  do {
     const ring::Found found = channel.look(received);
-    if (found == ring::Found::nothing) [[likely]]
-      break;
-    if (found == ring::Found::corrupt) {
+    if (found == ring::Found::nothing) return;
+    if (found == ring::Found::corrupt) [[unlikely]] {
       channel.broken = true;  // look_after_servers() ends its calls
       return;
     }
     channel.hold(received);
     const std::uint32_t index = slot_of(received.call.id);
-    if (index < slots_.size() && slots_[index].on_wire && slots_[index].id == received.call.id && slots_[index].channel == &channel)
-        [[likely]] {
-      accept(channel, slots_[index], received);
-    } else {  // an attempt that was given up with its server
-      ++late_;
+    Slot* const slot = index < slots_.size() ? slots_[index].get() : nullptr;
+    if (slot == nullptr || !slot->on_wire || slot->id != received.call.id || slot->channel != &channel) [[unlikely]] {
+      ++late_;  // an attempt that was given up with its server
       channel.give_back(received.position);
+    } else if (!accept_plainly(*slot, received)) {
+      accept(channel, *slot, received);
     }
     if (channel.held_back()) [[unlikely]]
       make_room(channel);
-  }
+  } while (channel.expecting != 0);
 }
 
 void ClientState::make_room(ClientChannel& channel) {
@@ -75,10 +81,10 @@ void ClientState::make_room(ClientChannel& channel) {
     item.body = {item.copy.get(), item.body.size()};
     channel.give_back(item.position);
   };
-  for (Slot& slot : slots_) {
-    if (!slot.owned || slot.channel != &channel) continue;
-    if (slot.has_reply) evacuate(slot.reply);
-    for (std::size_t i = slot.next_item; i < slot.items.size(); ++i) evacuate(slot.items[i]);
+  for (const auto& slot : slots_) {
+    if (!slot->owned || slot->channel != &channel) continue;
+    if (slot->has_reply) evacuate(slot->reply);
+    for (std::size_t i = slot->next_item; i < slot->items.size(); ++i) evacuate(slot->items[i]);
   }
 }
 
@@ -141,7 +147,8 @@ void ClientState::look_after(std::int64_t now) {
 
 void ClientState::expire(std::int64_t now) {
   earliest_deadline_ = kForever.count();
-  for (Slot& slot : slots_) {
+  for (const auto& each : slots_) {
+    Slot& slot = *each;
     if (!slot.owned || slot.decided) continue;
     if (now < slot.deadline)
       earliest_deadline_ = std::min(earliest_deadline_, slot.deadline);
@@ -181,7 +188,8 @@ void ClientState::look_after_servers(bool also_idle) {
 void ClientState::lose(std::unique_ptr<ClientChannel> channel, std::string_view why) {
   if (!channel->broken) receive(*channel);  // what was committed before counts
   const std::string who = bus_->directory().leases()->describe(channel->server().incarnation);
-  for (Slot& slot : slots_) {
+  for (const auto& each : slots_) {
+    Slot& slot = *each;
     if (slot.channel != channel.get()) continue;
     if (!slot.on_wire) {
       loan_lost_ |= loaning_ && slot.owned && !slot.decided;
@@ -248,11 +256,8 @@ void ClientState::sleep(std::int64_t ns) noexcept {
 // ---- which server ---------------------------------------------------------------------------------------------------------------
 
 // The one with the fewest calls outstanding, of all clients; of equals each in turn.
-ClientChannel* ClientState::choose(const ClientChannel* not_this) {
+ClientChannel* ClientState::choose_one(const ClientChannel* not_this) {
   const std::size_t count = channels_.size();
-  if (count == 1 && channels_[0].get() != not_this && channels_[0]->stage() == ServerStage::serving && !channels_[0]->broken)
-      [[likely]]
-    return channels_[0].get();
   ClientChannel* best = nullptr;
   std::uint64_t least = 0;
   ++turn_;

@@ -49,7 +49,12 @@ Result<std::shared_ptr<ClientState>> ClientState::make(std::shared_ptr<arus::det
 }
 
 ClientState::ClientState(std::shared_ptr<arus::detail::BusState> bus, std::string_view service, const ClientConfig& config)
-    : bus_(std::move(bus)), service_(service), config_(config), generation_(bus_->generation()), slots_(config.max_in_flight) {
+    : bus_(std::move(bus)),
+      service_(service),
+      config_(config),
+      most_body_(rpc::most_body(config.ring_bytes, config.max_in_flight)),
+      generation_(bus_->generation()) {
+  for (std::uint32_t i = 0; i < config.max_in_flight; ++i) slots_.push_back(std::make_unique<Slot>());
   free_.reserve(config.max_in_flight);
   for (std::uint32_t i = config.max_in_flight; i > 0; --i) free_.push_back(i - 1);
 }
@@ -59,8 +64,8 @@ ClientState::~ClientState() { close(); }
 void ClientState::close() noexcept {
   if (!ours() || closed_) return;
   closed_ = true;
-  for (Slot& slot : slots_)
-    if (slot.owned && !slot.decided) decide(slot, Status(Code::cancelled, "the client was closed"));
+  for (const auto& slot : slots_)
+    if (slot->owned && !slot->decided) decide(*slot, Status(Code::cancelled, "the client was closed"));
   run_ready();
   for (auto& channel : channels_) {
     channel->close();
@@ -71,37 +76,40 @@ void ClientState::close() noexcept {
 
 // ---- beginning ------------------------------------------------------------------------------------------------------------------
 
-std::uint32_t ClientState::number_of(std::string_view method) {
+inline std::uint32_t ClientState::number_of(std::string_view method) {
   if (last_method_ < methods_.size() && methods_[last_method_] == method) [[likely]]
     return last_method_;
+  return look_up(method);
+}
+
+std::uint32_t ClientState::look_up(std::string_view method) {
   for (last_method_ = 0; last_method_ < methods_.size(); ++last_method_)
     if (methods_[last_method_] == method) return last_method_;
   methods_.emplace_back(method);
   return last_method_;
 }
 
-ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming,
-                                      LaneWriter::Claim& claim, std::int64_t& now, Status& why) {
+Status ClientState::cannot_begin(std::string_view method, nanoseconds timeout) const {
+  if (timeout <= nanoseconds::zero())
+    return Status(Code::deadline_exceeded, platform::format("the deadline of this call of '{}' was past when it was made", method));
+  if (loaning_) return Status(Code::failed_precondition, "a request is being built in the ring; send or drop it first");
+  return Status(
+      Code::resource_exhausted,
+      platform::format("{} calls are in flight, which is the most (ClientConfig::max_in_flight)", config_.max_in_flight));
+}
+
+inline ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming,
+                                             LaneWriter::Claim& claim, std::int64_t& now, Status& why) {
   ++calls_;
   if (channels_.size() == 1) channels_.front()->prefetch();
   const nanoseconds timeout = options.timeout.value_or(config_.timeout);
-  if (timeout <= nanoseconds::zero()) [[unlikely]] {
-    why = Status(Code::deadline_exceeded, platform::format("the deadline of this call of '{}' was past when it was made", method));
-    return nullptr;
-  }
-  if (loaning_) [[unlikely]] {
-    why = Status(Code::failed_precondition, "a request is being built in the ring; send or drop it first");
-    return nullptr;
-  }
-  if (free_.empty()) [[unlikely]] {
-    why =
-        Status(Code::resource_exhausted,
-               platform::format("{} calls are in flight, which is the most (ClientConfig::max_in_flight)", config_.max_in_flight));
+  if (timeout <= nanoseconds::zero() || loaning_ || free_.empty()) [[unlikely]] {
+    why = cannot_begin(method, timeout);
     return nullptr;
   }
   const std::uint32_t index = free_.back();
   free_.pop_back();  // before claim(), which may free others
-  Slot& slot = slots_[index];
+  Slot& slot = *slots_[index];
   now = stamper_.now();
   if (now >= find_at_) [[unlikely]]
     find_servers();
@@ -121,8 +129,16 @@ ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size,
   return &slot;
 }
 
+inline bool ClientState::claim(Slot& slot, LaneWriter::Claim& claim, Status& why) {
+  ClientChannel* const channel = choose();
+  if (channel == nullptr || !fits(*channel, slot) || !channel->claim(slot.size, claim)) [[unlikely]]
+    return claim_slowly(slot, claim, why);
+  slot.channel = channel;
+  return true;
+}
+
 // Waits for room if need be, until the deadline at most; other calls go on meanwhile, and servers may come and go.
-bool ClientState::claim(Slot& slot, LaneWriter::Claim& claim, Status& why) {
+bool ClientState::claim_slowly(Slot& slot, LaneWriter::Claim& claim, Status& why) {
   for (std::uint32_t round = 1;; ++round) {
     ClientChannel* channel = choose();
     if (channel == nullptr) [[unlikely]] {
@@ -133,13 +149,12 @@ bool ClientState::claim(Slot& slot, LaneWriter::Claim& claim, Status& why) {
         return false;
       }
     }
-    if (Status bad = check(*channel, slot); bad.code() != Code::ok) [[unlikely]] {
-      why = std::move(bad);
+    if (!fits(*channel, slot)) [[unlikely]] {
+      why = check(*channel, slot);
       return false;
     }
     slot.channel = channel;
-    if (channel->claim(slot.size, claim)) [[likely]]
-      return true;
+    if (channel->claim(slot.size, claim)) return true;
     receive_all();
     platform::pause();
     if (round % 64 != 0) continue;
@@ -182,9 +197,9 @@ std::uint64_t ClientState::fail_at_once(Status status) {
   } else {
     if (slots_.size() > 0xffff) return 0;
     index = static_cast<std::uint32_t>(slots_.size());
-    slots_.emplace_back();
+    slots_.push_back(std::make_unique<Slot>());
   }
-  Slot& slot = slots_[index];
+  Slot& slot = *slots_[index];
   slot.handle = ++last_id_ << 16 | index;
   slot.owned = true;
   slot.streaming = false;
@@ -273,31 +288,13 @@ void ClientState::abort_loan(std::uint64_t handle) noexcept {
 
 ClientState::Slot* ClientState::find(std::uint64_t handle) noexcept {
   const std::uint32_t index = slot_of(handle);
-  return handle != 0 && index < slots_.size() && slots_[index].handle == handle && slots_[index].owned ? &slots_[index] : nullptr;
+  return handle != 0 && index < slots_.size() && slots_[index]->handle == handle && slots_[index]->owned ? slots_[index].get()
+                                                                                                    : nullptr;
 }
 
 void ClientState::decide(Slot& slot, Status status) noexcept {
-  slot.decided = true;
   slot.status = std::move(status);
-  ++ended_;
-  if (slot.done || slot.waiter) [[unlikely]]
-    ready_.push_back(index_of(slot));
-}
-
-// The server owes nothing for this slot any more.
-void ClientState::off_wire(Slot& slot) noexcept {
-  if (!slot.on_wire) return;
-  slot.on_wire = false;
-  --slot.channel->expecting;
-  --in_flight_;
-  release(slot);
-}
-
-// Free again, if neither the caller nor the server needs it.
-void ClientState::release(Slot& slot) noexcept {
-  if (slot.owned || slot.on_wire) return;
-  const std::uint32_t index = index_of(slot);
-  (index < config_.max_in_flight ? free_ : free_failed_).push_back(index);
+  tell_decided(slot);
 }
 
 Outcome<Reply> ClientState::take(Slot& slot) {
@@ -443,7 +440,7 @@ void ClientState::resume_when_ready(std::uint64_t handle, std::coroutine_handle<
 // One at a time: what they do may end further calls, and come here again.
 void ClientState::run_ready() {
   while (!ready_.empty()) {
-    Slot& slot = slots_[ready_.front()];
+    Slot& slot = *slots_[ready_.front()];
     ready_.pop_front();
     if (slot.waiter) {
       std::exchange(slot.waiter, nullptr).resume();

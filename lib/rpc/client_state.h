@@ -58,7 +58,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   void close() noexcept;
 
   [[nodiscard]] const std::string& service() const noexcept { return service_; }
-  [[nodiscard]] std::size_t most_body() const noexcept { return rpc::most_body(config_.ring_bytes, config_.max_in_flight); }
+  [[nodiscard]] std::size_t most_body() const noexcept { return most_body_; }
   [[nodiscard]] ClientStatistics statistics() const noexcept;
 
  private:
@@ -100,26 +100,53 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   // Takes a slot, chooses a server, claims room for the request. Null: `why` not. `now` is when.
   Slot* begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming, LaneWriter::Claim& claim,
               std::int64_t& now, Status& why);
+  [[nodiscard]] Status cannot_begin(std::string_view method, std::chrono::nanoseconds timeout) const;
   bool claim(Slot& slot, LaneWriter::Claim& claim, Status& why);
+  [[gnu::noinline]] bool claim_slowly(Slot& slot, LaneWriter::Claim& claim, Status& why);
   std::uint64_t fail_at_once(Status status);
   [[nodiscard]] std::uint32_t index_of(const Slot& slot) const noexcept { return slot_of(slot.handle); }
   void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now);
   std::uint32_t number_of(std::string_view method);
+  [[gnu::noinline]] std::uint32_t look_up(std::string_view method);
   void decide(Slot& slot, Status status) noexcept;
-  void off_wire(Slot& slot) noexcept;
+  void tell_decided(Slot& slot) noexcept {
+    slot.decided = true;
+    ++ended_;
+    if (slot.done || slot.waiter) [[unlikely]]
+      ready_.push_back(index_of(slot));
+  }
+  // The server owes nothing for this slot any more.
+  void off_wire(Slot& slot) noexcept {
+    if (!slot.on_wire) return;
+    slot.on_wire = false;
+    --slot.channel->expecting;
+    --in_flight_;
+    release(slot);
+  }
   void give_up_items(Slot& slot) noexcept;
   static Reply reply_of(const Slot& slot, Item& item) noexcept {
     return {item.copy ? nullptr : slot.channel, item.position, item.body, std::move(item.copy)};
   }
-  void release(Slot& slot) noexcept;
+  // Free again, if neither the caller nor the server needs it.
+  void release(Slot& slot) noexcept {
+    if (slot.owned || slot.on_wire) return;
+    const std::uint32_t index = index_of(slot);
+    (index < config_.max_in_flight ? free_ : free_failed_).push_back(index);
+  }
   Outcome<Reply> take(Slot& slot);
   [[nodiscard]] static bool has_news(const Slot& slot) noexcept { return slot.decided || slot.next_item < slot.items.size(); }
   void run_ready();
 
   // ---- replies and servers (client_servers.cpp)
-  void receive_all();
+  void receive_all() {
+    for (const auto& channel : channels_)
+      if (channel->expecting != 0 && channel->ready()) receive(*channel);
+    if (!moves_.empty()) [[unlikely]]
+      move_refused();
+  }
   void receive(ClientChannel& channel);
-  void accept(ClientChannel& channel, Slot& slot, const Received& received);
+  bool accept_plainly(Slot& slot, const Received& received) noexcept;
+  [[gnu::noinline]] void accept(ClientChannel& channel, Slot& slot, const Received& received);
   // Replies that nobody has taken must not hold the ring back for other calls: from half of it on they are copied.
   void make_room(ClientChannel& channel);
   void look_after(std::int64_t now);
@@ -131,7 +158,13 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   void move_or_end(Slot& slot, const ClientChannel& from, bool begun, Status otherwise);
   bool again_elsewhere(Slot& slot, const ClientChannel& not_this, bool begun);
   void sleep(std::int64_t ns) noexcept;
-  ClientChannel* choose(const ClientChannel* not_this = nullptr);
+  ClientChannel* choose(const ClientChannel* not_this = nullptr) {
+    if (channels_.size() == 1 && channels_[0].get() != not_this && channels_[0]->stage() == ServerStage::serving &&
+        !channels_[0]->broken) [[likely]]
+      return channels_[0].get();
+    return choose_one(not_this);
+  }
+  [[gnu::noinline]] ClientChannel* choose_one(const ClientChannel* not_this);
   void find_servers();
   void connect_to_new();
   // The number of a method at a server; -1: it has none of that name.
@@ -141,8 +174,15 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
     return channel.method_index[method];
   }
   void number_methods(ClientChannel& channel) const;
-  // What speaks against a call of this slot's method; ok if nothing does.
-  Status check(ClientChannel& channel, const Slot& slot) const;
+  // Whether nothing speaks against a call of this slot's method; check() says what does.
+  [[nodiscard]] bool fits(ClientChannel& channel, const Slot& slot) const {
+    const std::int32_t index = index_in(channel, slot.method);
+    if (index < 0) return false;
+    const MethodSpec& spec = channel.methods()[static_cast<std::size_t>(index)];
+    return (spec.request_size == 0 || slot.size == spec.request_size) && slot.size <= most_body_ &&
+           ((spec.flags & kStreaming) == 0 || slot.streaming);
+  }
+  [[gnu::noinline]] Status check(ClientChannel& channel, const Slot& slot) const;
   // Polls until `enough()`, for `until` (boot clock) at most.
   template <class Enough>
   bool wait_until(std::int64_t until, Enough enough);
@@ -150,13 +190,14 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::shared_ptr<arus::detail::BusState> bus_;
   std::string service_;
   ClientConfig config_;
+  std::size_t most_body_;
   std::uint64_t generation_;  // of fork
   platform::Stamper stamper_{platform::Stamper::Of::boot};
   std::unique_ptr<platform::Bell> bell_;
   std::vector<std::unique_ptr<ClientChannel>> channels_;
   std::vector<std::string> methods_;  // names, by the client's own numbers
   std::uint32_t last_method_ = 0;
-  std::deque<Slot> slots_;  // max_in_flight of them, and such as only hold what went wrong at once
+  std::vector<std::unique_ptr<Slot>> slots_;  // max_in_flight of them, and such as only hold what went wrong at once
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> free_failed_;
   std::deque<std::uint32_t> ready_;   // decided, and somebody waits to be called

@@ -47,7 +47,7 @@ class LaneWriter {
       : ring_(ring), cursor_(&cursor), position_(ring.cells), limit_(2 * ring.cells) {}
 
   // `cells` of them, leaving `keep` free. Whether there was room.
-  bool claim(std::uint64_t cells, std::uint64_t keep, Claim& claim) noexcept {
+  [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t keep, Claim& claim) noexcept {
     platform::prefetch_for_write(&ring_.at(position_));
     platform::prefetch_for_write(&ring_.at(position_ + 1));
     const std::uint64_t to_end = ring_.cells - (position_ & ring_.mask);
@@ -67,12 +67,18 @@ class LaneWriter {
     return reinterpret_cast<std::byte*>(&ring_.at(claim.position)) + kBodyAt;
   }
   // Visible to the reader from here on. `size` of the body may be less than what was claimed.
-  void commit(const Claim& claim, const CallHeader& call, std::uint64_t size, std::int64_t now) noexcept {
+  [[gnu::always_inline]] void commit(const Claim& claim, const CallHeader& call, std::uint64_t size, std::int64_t now) noexcept {
     ring::RecordHeader& header = ring_.at(claim.position);
     header.h1.store(ring::chain_word(claim.position, 0), std::memory_order_relaxed);
     header.h2.store(static_cast<std::uint64_t>(now), std::memory_order_relaxed);
     header.h3.store(ring::Lengths{size, sizeof(CallHeader), 0, 0}.word(), std::memory_order_relaxed);
-    std::memcpy(reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader, &call, sizeof call);
+    // Word by word, from registers: as a struct on the stack it would be loaded in larger pieces than it was stored, and such a load waits
+    // until every store before it has its line, those to the body among them.
+    auto* const words = reinterpret_cast<Word*>(reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader);
+    words[0].store(call.id, std::memory_order_relaxed);
+    words[1].store(static_cast<std::uint64_t>(call.deadline), std::memory_order_relaxed);
+    words[2].store(call.method | std::uint64_t{call.code} << 32 | std::uint64_t{call.flags} << 48, std::memory_order_relaxed);
+    words[3].store(call.reserved, std::memory_order_relaxed);
     ring_.set_mark(claim.position, ring::State::committed, 0, claim.cells);
   }
 
@@ -120,27 +126,17 @@ class LaneReader {
   }
 
   // The record at the position: `nothing`, `record`, or `corrupt`. Passes over what is skipped.
-  ring::Found look(Received& received) noexcept {
-    for (;;) {
-      ring::View view;
-      const ring::Found found = ring::look(ring_, position_, view);
-      if (found == ring::Found::nothing) [[likely]]
-        return found;
-      if (found == ring::Found::corrupt || (position_ & ring_.mask) + view.cells > ring_.cells) return ring::Found::corrupt;
-      if (found == ring::Found::skip) {  // only what is left at the end
-        if ((position_ & ring_.mask) + view.cells != ring_.cells) return ring::Found::corrupt;
-        position_ += view.cells;
-        continue;
-      }
-      if (found == ring::Found::open || view.lengths.key != sizeof(CallHeader) || view.lengths.headers != 0)
-        return ring::Found::corrupt;
-      received.position = position_;
-      received.cells = view.cells;
-      received.sent_at = view.timestamp;
-      std::memcpy(&received.call, view.data + ring::kRecordHeader, sizeof received.call);
-      received.body = {view.data + kBodyAt, view.lengths.value};
-      return ring::Found::record;
+  [[gnu::always_inline]] ring::Found look(Received& received) noexcept {
+    ring::View view;
+    if (position_ >= lap_end_) [[unlikely]] {
+      lap_word_ = ring_.lap_word(position_);
+      lap_end_ = (position_ | ring_.mask) + 1;
     }
+    if (!ring::look_for_record(ring_, lap_word_, position_, view) || position_ + view.cells > lap_end_ ||
+        view.lengths.key != sizeof(CallHeader) || view.lengths.headers != 0)
+      return ready() ? look_slowly(received) : ring::Found::nothing;
+    fill(received, view);
+    return ring::Found::record;
   }
   [[nodiscard]] bool ready() const noexcept { return ring_.valid(ring_.mark(position_), position_); }
   // Somebody is about to look, and it is all there is to wait for: the first line of the next body comes with the header, if the last record had
@@ -160,9 +156,37 @@ class LaneReader {
   [[nodiscard]] const ring::Ring& ring() const noexcept { return ring_; }
 
  private:
+  void fill(Received& received, const ring::View& view) const noexcept {
+    received.position = position_;
+    received.cells = view.cells;
+    received.sent_at = view.timestamp;
+    std::memcpy(&received.call, view.data + ring::kRecordHeader, sizeof received.call);
+    received.body = {view.data + kBodyAt, view.lengths.value};
+  }
+  [[gnu::noinline]] ring::Found look_slowly(Received& received) noexcept {
+    for (;;) {
+      ring::View view;
+      const ring::Found found = ring::look(ring_, position_, view);
+      if (found == ring::Found::nothing) [[likely]]
+        return found;
+      if (found == ring::Found::corrupt || (position_ & ring_.mask) + view.cells > ring_.cells) return ring::Found::corrupt;
+      if (found == ring::Found::skip) {  // only what is left at the end
+        if ((position_ & ring_.mask) + view.cells != ring_.cells) return ring::Found::corrupt;
+        position_ += view.cells;
+        continue;
+      }
+      if (found == ring::Found::open || view.lengths.key != sizeof(CallHeader) || view.lengths.headers != 0)
+        return ring::Found::corrupt;
+      fill(received, view);
+      return ring::Found::record;
+    }
+  }
+
   ring::Ring ring_;
   Word* cursor_ = nullptr;
   std::uint64_t position_ = 0;
+  std::uint64_t lap_word_ = 0;    // of the lap that ends at …
+  std::uint64_t lap_end_ = 0;     // … cells
   std::uint64_t last_cells_ = 0;  // of the record passed last
 };
 

@@ -42,31 +42,13 @@ class ServerChannel::Guard {
 ServerChannel::ServerChannel(std::shared_ptr<ServerCore> core, ChannelFile file, std::uint32_t client, std::uint64_t incarnation)
     : core_(std::move(core)),
       file_(std::move(file)),
+      most_body_(rpc::most_body(file_.ring_bytes(), file_.slots())),
       requests_(file_.requests(), file_.lines().requests.position),
       replies_(file_.replies(), file_.lines().replies.position),
       client_(client),
       incarnation_(incarnation),
       calls_(file_.slots()) {
   for (ServerCall& call : calls_) call.channel = this;
-}
-
-ServerCall* ServerChannel::open(const Received& received) noexcept {
-  const std::uint32_t slot = slot_of(received.call.id);
-  if (slot >= calls_.size()) return nullptr;
-  ServerCall& call = calls_[slot];
-  if (call.open.load(memory_order_acquire)) return nullptr;
-  call.id = received.call.id;
-  call.method = received.call.method;
-  call.deadline = received.call.deadline;
-  call.sent_at = received.sent_at;
-  call.admitted = false;
-  call.open.store(true, memory_order_relaxed);
-  file_.lines().requests.begun.store(received.position + received.cells, memory_order_release);
-  return &call;
-}
-
-bool ServerChannel::cancelled(const ServerCall& call, std::int64_t now) const noexcept {
-  return gone_.load(memory_order_acquire) || given_up(call, now).has_value();
 }
 
 std::optional<Code> ServerChannel::given_up(const ServerCall& call, std::int64_t now) const noexcept {
@@ -77,19 +59,24 @@ std::optional<Code> ServerChannel::given_up(const ServerCall& call, std::int64_t
   return std::nullopt;
 }
 
-void ServerChannel::wake_client() const noexcept {
-  platform::fence_full();
-  wake(file_.lines().client.bell, core_->bells());
-}
-
-void ServerChannel::write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body, std::int64_t now) noexcept {
+[[gnu::always_inline]] inline void ServerChannel::write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body, std::int64_t now) noexcept {
   replies_.commit(claim, header, body.size(), now);
   ARUS_KILL_POINT("rpc-reply-committed");
   wake_client();
 }
 
+inline void ServerChannel::settle(ServerCall& call) noexcept {
+  if (call.admitted) core_->count_outstanding(-1);
+  if (call.parked) {
+    call.parked = false;
+    core_->parked.fetch_sub(1, memory_order_relaxed);
+    std::erase(parked_, &call);
+  }
+  call.open.store(false, memory_order_release);
+}
+
 // Ends a call by what is claimed for its last reply.
-void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
+inline void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
                              std::int64_t now) noexcept {
   ARUS_KILL_POINT("rpc-reply-claimed");
   if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
@@ -98,16 +85,6 @@ void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, C
   settle(call);
   write(claim, header, body, now);
   count(header.method, code, took);
-}
-
-void ServerChannel::settle(ServerCall& call) noexcept {
-  if (call.admitted) core_->count_outstanding(-1);
-  if (call.parked) {
-    call.parked = false;
-    core_->parked.fetch_sub(1, memory_order_relaxed);
-    std::erase(parked_, &call);
-  }
-  call.open.store(false, memory_order_release);
 }
 
 void ServerChannel::count(std::uint32_t method, Code code, std::int64_t took) noexcept {
@@ -146,6 +123,15 @@ void ServerChannel::forget(ServerCall& call, std::int64_t now) noexcept {
   count(method, Code::cancelled, took);
 }
 
+bool ServerChannel::answer(ServerCall& call, Bytes body, std::int64_t now) noexcept {
+  LaneWriter::Claim claim;
+  if (core_->several_threads.load(memory_order_relaxed) || !call.open.load(memory_order_relaxed) || call.parked ||
+      body.size() > most_body_ || cancelled(call, now) || !replies_.claim(cells_for(body.size()), calls_.size(), claim)) [[unlikely]]
+    return false;
+  end_with(claim, call, Code::ok, body, 0, now);
+  return true;
+}
+
 Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now) {
   const Guard guard(*this);
   if (gone_.load(memory_order_relaxed)) [[unlikely]] {
@@ -181,7 +167,7 @@ Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std
     parked_.push_back(&call);
     core_->parked.fetch_add(1, memory_order_relaxed);
     platform::fence_full();
-    wake(core_->file.attention().sleeper, core_->bells());
+    wake(core_->file.attention().sleeper, [this]() -> platform::Bells& { return core_->bells(); });
     return {};
   }
   end_with(claim, call, Code::ok, body, flags, now);

@@ -33,6 +33,7 @@ namespace arus::rpc::detail {
 struct Method {
   MethodSpec spec;
   Handler handler;
+  [[nodiscard]] bool takes(std::size_t bytes) const noexcept { return spec.request_size == 0 || bytes == spec.request_size; }
 };
 
 // What the threads of a server share.
@@ -103,27 +104,51 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
     requests_.publish(requests_.position());
   }
   // Opens the call of a request; null if the client breaks the protocol. It must be finished. From here on its client takes it as begun.
-  ServerCall* open(const Received& received) noexcept;
+  ServerCall* open(const Received& received) noexcept {
+    const std::uint32_t slot = slot_of(received.call.id);
+    if (slot >= calls_.size()) [[unlikely]]
+      return nullptr;
+    ServerCall& call = calls_[slot];
+    if (call.open.load(std::memory_order_acquire)) [[unlikely]]
+      return nullptr;
+    call.id = received.call.id;
+    call.method = received.call.method;
+    call.deadline = received.call.deadline;
+    call.sent_at = received.sent_at;
+    call.admitted = false;
+    call.open.store(true, std::memory_order_relaxed);
+    file_.lines().requests.begun.store(received.position + received.cells, std::memory_order_release);
+    return &call;
+  }
   // Tries parked replies again; ends those whose time is up. Whether any is left.
   bool retry_parked(std::int64_t now);
   // The client is gone: answers are dropped from here on.
   void close() noexcept;
   // Ends every open call with `unavailable`, and closes.
   void end_all(std::int64_t now);
-  void wake_client() const noexcept;
+  void wake_client() const noexcept {
+    platform::fence_full();
+    wake(file_.lines().client.bell, [this]() -> platform::Bells& { return core_->bells(); });
+  }
 
   // ---- whoever answers
+  // On the polling thread, while no other one answers: the reply of a call that its handler was just run for, if nothing at all is in
+  // the way. False: finish().
+  bool answer(ServerCall& call, Bytes body, std::int64_t now) noexcept;
   // Ends the call. Errors as Responder::finish.
   Outcome<void> finish(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now);
   Outcome<void> fail(ServerCall& call, const Status& status, std::int64_t now, std::uint16_t flags = 0);
   // One reply of a stream, if there is room; an error means that the call has ended.
   Outcome<bool> try_write(ServerCall& call, Bytes body, std::int64_t now);
-  [[nodiscard]] bool cancelled(const ServerCall& call, std::int64_t now) const noexcept;
+  [[nodiscard]] bool cancelled(const ServerCall& call, std::int64_t now) const noexcept {
+    return gone_.load(std::memory_order_acquire) || file_.slot(slot_of(call.id)).cancelled.load(std::memory_order_relaxed) == call.id ||
+           now >= call.deadline;
+  }
   // A while, for room in the ring of replies; at most `ns`.
   void wait_for_room(std::int64_t ns) const noexcept;
 
   [[nodiscard]] ServerCore& core() const noexcept { return *core_; }
-  [[nodiscard]] std::uint64_t most_body() const noexcept { return rpc::most_body(file_.ring_bytes(), file_.slots()); }
+  [[nodiscard]] std::uint64_t most_body() const noexcept { return most_body_; }
 
  private:
   class Guard;  // the mutex, where several threads answer
@@ -141,6 +166,7 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
 
   std::shared_ptr<ServerCore> core_;
   ChannelFile file_;
+  std::uint64_t most_body_;
   LaneReader requests_;
   LaneWriter replies_;
   std::uint32_t client_;

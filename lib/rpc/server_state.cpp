@@ -47,7 +47,11 @@ std::string channel_path(const std::string& directory, std::uint64_t channel) {
 class Here final : public Answer {
  public:
   Here(ServerCall& call, std::int64_t now, bool on_worker) noexcept : call_(call), now_(now), on_worker_(on_worker) {}
-  void reply(Bytes body) override { static_cast<void>(call_.channel->finish(call_, Code::ok, body, 0, now())); }
+  void reply(Bytes body) override {
+    if (!on_worker_ && call_.channel->answer(call_, body, now_)) [[likely]]
+      return;
+    static_cast<void>(call_.channel->finish(call_, Code::ok, body, 0, now()));
+  }
   void fail(const Status& status) override { static_cast<void>(call_.channel->fail(call_, status, now())); }
   Responder defer() override { return ServerState::defer(call_); }
   std::int64_t now() const noexcept { return on_worker_ ? platform::boot_time() : now_; }
@@ -152,6 +156,7 @@ Result<void> ServerState::start() {
   core_->file = std::move(*file);
   directory_ = server_path(bus, core_->service, name_);
   channels_.resize(config.max_clients);
+  doorbell_words_ = (channels_.size() + 63) / 64;
   attached_.reserve(config.max_clients);
   platform::ticks_to_ns();  // begins to calibrate
   if (config.workers != 0) try {
@@ -222,13 +227,19 @@ void ServerState::choose_way() noexcept {
   sweep_ = true;
 }
 
+// Of those there are few that matter, and seldom any.
+inline bool ServerState::any_doorbell() const noexcept {
+  const Doorbells& doorbells = core_->file.doorbells();
+  std::uint64_t any = 0;
+  for (std::size_t i = 0; i < doorbell_words_; ++i) any |= doorbells.bits[i].load(std::memory_order_acquire);
+  return any != 0;
+}
+
 std::size_t ServerState::answer_doorbells() {
   std::size_t taken = 0;
-  const std::size_t words = (channels_.size() + 63) / 64;
   Doorbells& doorbells = core_->file.doorbells();
-  for (std::size_t i = 0; i < words; ++i) {
-    if (doorbells.bits[i].load(std::memory_order_relaxed) == 0) [[likely]]
-      continue;
+  for (std::size_t i = 0; i < doorbell_words_; ++i) {
+    if (doorbells.bits[i].load(std::memory_order_relaxed) == 0) continue;
     for (std::uint64_t bits = doorbells.bits[i].exchange(0, std::memory_order_acq_rel); bits != 0; bits &= bits - 1) {
       const auto client = static_cast<std::uint32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
       if (client >= channels_.size()) break;  // noise
@@ -246,7 +257,7 @@ std::size_t ServerState::answer_doorbells() {
 // ---- requests -------------------------------------------------------------------------------------------------------------------
 
 std::size_t ServerState::look() {
-  std::size_t taken = answer_doorbells();
+  std::size_t taken = any_doorbell() ? answer_doorbells() : 0;
   if (!by_doorbell_ || sweep_) {
     sweep_ = false;
     for (std::size_t i = 0; i < attached_.size(); ++i) {
@@ -267,6 +278,23 @@ std::size_t ServerState::look() {
   if (core_->parked.load(std::memory_order_relaxed) != 0) [[unlikely]]
     for (ServerChannel* channel : attached_) channel->retry_parked(stamper_.now());
   return taken;
+}
+
+inline void ServerState::accept(ServerChannel& channel, ServerCall& call, Bytes body) {
+  const std::int64_t now = stamper_.now();
+  if (draining_ || call.method >= core_->methods.size() || !core_->methods[call.method].takes(body.size()) ||
+      core_->outstanding.load(std::memory_order_relaxed) >= core_->config.max_outstanding) [[unlikely]]
+    return refuse(channel, call, body, now);
+  call.admitted = true;
+  core_->count_outstanding(1);
+  if (workers_) {
+    call.request.assign(body.begin(), body.end());
+    workers_->hand(channel.shared_from_this(), call);
+  } else if (channel.cancelled(call, now)) [[unlikely]] {
+    static_cast<void>(channel.finish(call, Code::ok, {}, 0, now));  // knows why nobody waits for it
+  } else {
+    run_handler(call, body, now, false);
+  }
 }
 
 std::size_t ServerState::serve(ServerChannel& channel) {
@@ -292,60 +320,48 @@ std::size_t ServerState::serve(ServerChannel& channel) {
   return kVisit;
 }
 
-void ServerState::accept(ServerChannel& channel, ServerCall& call, Bytes body) {
-  const std::int64_t now = stamper_.now();
-  const auto refuse = [&](Code code, std::string message, std::uint16_t flags = 0) {
+void ServerState::refuse(ServerChannel& channel, ServerCall& call, Bytes body, std::int64_t now) {
+  const auto say = [&](Code code, std::string message, std::uint16_t flags = 0) {
     static_cast<void>(channel.fail(call, Status(code, std::move(message)), now, flags));
   };
-  if (draining_) [[unlikely]]
-    return refuse(Code::unavailable, platform::format("this server of '{}' stops", core_->service), kNotRun);
-  if (call.method >= core_->methods.size()) [[unlikely]]
-    return refuse(Code::unimplemented, platform::format("service '{}' has no method number {}", core_->service, call.method));
-  const MethodSpec& spec = core_->methods[call.method].spec;
-  if (spec.request_size != 0 && body.size() != spec.request_size) [[unlikely]]
-    return refuse(Code::invalid_argument, platform::format("method '{}' takes requests of {} bytes, this one has {}", spec.name,
-                                                           spec.request_size, body.size()));
-  if (core_->outstanding.load(std::memory_order_relaxed) >= core_->config.max_outstanding) [[unlikely]] {
-    const std::uint64_t refused = core_->refused.fetch_add(1, std::memory_order_relaxed) + 1;
-    core_->file.load().refused.store(refused, std::memory_order_relaxed);
-    return refuse(Code::resource_exhausted,
-                  platform::format("this server of '{}' has {} calls outstanding, which is its limit", core_->service,
-                                   core_->config.max_outstanding),
-                  kNotRun);
-  }
-  call.admitted = true;
-  core_->count_outstanding(1);
-  if (workers_) {
-    call.request.assign(body.begin(), body.end());
-    workers_->hand(channel.shared_from_this(), call);
-  } else if (channel.cancelled(call, now)) [[unlikely]] {
-    static_cast<void>(channel.finish(call, Code::ok, {}, 0, now));  // knows why nobody waits for it
-  } else {
-    run_handler(call, body, now, false);
-  }
+  if (draining_) return say(Code::unavailable, platform::format("this server of '{}' stops", core_->service), kNotRun);
+  if (call.method >= core_->methods.size())
+    return say(Code::unimplemented, platform::format("service '{}' has no method number {}", core_->service, call.method));
+  if (const MethodSpec& spec = core_->methods[call.method].spec; spec.request_size != 0 && body.size() != spec.request_size)
+    return say(Code::invalid_argument, platform::format("method '{}' takes requests of {} bytes, this one has {}", spec.name,
+                                                        spec.request_size, body.size()));
+  const std::uint64_t refused = core_->refused.fetch_add(1, std::memory_order_relaxed) + 1;
+  core_->file.load().refused.store(refused, std::memory_order_relaxed);
+  say(Code::resource_exhausted,
+      platform::format("this server of '{}' has {} calls outstanding, which is its limit", core_->service,
+                       core_->config.max_outstanding),
+      kNotRun);
 }
 
 void ServerState::run_handler(ServerCall& call, Bytes body, std::int64_t now, bool on_worker) {
-  ServerChannel& channel = *call.channel;
   Here here(call, now, on_worker);
   const Incoming request(call, body);
   Running own{&call};
   Running* const outer = std::exchange(running, &own);
-  std::string what;
-  bool threw = true;
   try {
-    channel.core().methods[call.method].handler(request, here);
-    threw = false;
+    call.channel->core().methods[call.method].handler(request, here);
+    running = outer;
   } catch (const std::exception& error) {
-    what = error.what();
+    running = outer;
+    threw(call, own.deferred && !own.orphaned, error.what());
   } catch (...) {
-    what = "something that is no std::exception";
+    running = outer;
+    threw(call, own.deferred && !own.orphaned, "something that is no std::exception");
   }
-  running = outer;
-  // A Responder that the handler has put aside answers yet; one that went with the exception left that to us.
-  if (!threw || (own.deferred && !own.orphaned)) return;
-  what = platform::format("the handler of '{}' threw: {}", channel.core().methods[call.method].spec.name, what);
-  static_cast<void>(channel.fail(call, Status(Code::internal, std::move(what)), platform::boot_time()));
+}
+
+// A Responder that the handler has put aside answers yet; one that went with the exception left that to us.
+void ServerState::threw(ServerCall& call, bool answers_yet, const char* what) {
+  if (answers_yet) return;
+  ServerChannel& channel = *call.channel;
+  std::string message =
+      platform::format("the handler of '{}' threw: {}", channel.core().methods[call.method].spec.name, what);
+  static_cast<void>(channel.fail(call, Status(Code::internal, std::move(message)), platform::boot_time()));
 }
 
 // From here on other threads may answer.
@@ -364,8 +380,8 @@ bool ServerState::leave_to_handler(const ServerCall& call) noexcept {
 // ---- polling --------------------------------------------------------------------------------------------------------------------
 
 Result<std::size_t> ServerState::poll(nanoseconds timeout) {
-  if (auto good = usable(); !good) [[unlikely]]
-    return pass(good);
+  if (!ours() || over_) [[unlikely]]
+    return pass(usable());
   if (directory_.empty()) [[unlikely]]
     if (auto started = start(); !started) return pass(started);
   if (const std::size_t taken = look(); taken != 0) {
@@ -393,11 +409,7 @@ Result<std::size_t> ServerState::poll(nanoseconds timeout) {
 }
 
 bool ServerState::any_ready() const noexcept {
-  const Doorbells& doorbells = core_->file.doorbells();
-  const std::size_t words = (channels_.size() + 63) / 64;
-  for (std::size_t i = 0; i < words; ++i)
-    if (doorbells.bits[i].load(std::memory_order_acquire) != 0) return true;
-  return !unfinished_.empty() ||
+  return any_doorbell() || !unfinished_.empty() ||
          std::any_of(attached_.begin(), attached_.end(), [](const auto* channel) { return channel->ready(); });
 }
 

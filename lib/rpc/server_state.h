@@ -53,7 +53,10 @@ class ServerState {
   std::size_t look();
   std::size_t serve(ServerChannel& channel);
   void accept(ServerChannel& channel, ServerCall& call, Bytes body);
-  std::size_t answer_doorbells();
+  [[gnu::noinline]] void refuse(ServerChannel& channel, ServerCall& call, Bytes body, std::int64_t now);
+  [[gnu::noinline]] static void threw(ServerCall& call, bool answers_yet, const char* what);
+  [[nodiscard]] bool any_doorbell() const noexcept;
+  [[gnu::noinline]] std::size_t answer_doorbells();
   void attend(std::uint32_t client);
   void attach(std::uint32_t client);
   void detach(std::uint32_t client, SlotState leave) noexcept;
@@ -73,6 +76,7 @@ class ServerState {
   std::unique_ptr<platform::Bell> bell_;
   std::atomic<bool> stopping_{false};
   std::vector<std::shared_ptr<ServerChannel>> channels_;  // by client slot; null: none
+  std::size_t doorbell_words_ = 0;
   std::vector<ServerChannel*> attached_;
   std::vector<std::uint32_t> unfinished_;  // clients whose rings had more than one visit's worth (by doorbell)
   bool by_doorbell_ = false;
