@@ -137,6 +137,7 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
     sticky_left_ = kStickyBytes;
     sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
     plain_ = appender_of_[sticky_];
+    stamper_.be_loud();  // it has not been told what to expect
   }
   sticky_left_ -= std::min(sticky_left_, size);
   return sticky_;
@@ -245,14 +246,26 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
 }
 
 // The same for a value alone, in a third of the instructions. Everything else goes the long way, and so does one record in a while: when
-// the clock is to be anchored, others looked after, the partition changed, or room looked for.
+// the clock is to be anchored, others looked after, or the partition changed.
 inline Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
   std::int64_t now = 0;
   ring::Appender& to = *plain_;
-  Claimed claimed;
-  if (!ours() || !fits_plainly(value) || !stamper_.now_if_quiet(now) || to.ring().deleted() ||
-      !to.claim_plain(plain_cells(value.size()), 1, now, claimed)) [[unlikely]]
+  if (!ours() || !fits_plainly(value) || !stamper_.now_if_quiet(now) || to.ring().deleted()) [[unlikely]]
     return send_slowly(value, timeout);
+  Claimed claimed;
+  if (!to.claim_quietly(plain_cells(value.size()), 1, claimed)) [[unlikely]]
+    return send_insisting(value, now, timeout);
+  sticky_left_ -= value.size();
+  write_plain(*claimed.header, value, now);
+  to.commit(claimed);
+  return Placed{sticky_, claimed.offset};
+}
+
+// At a boundary of the index, where room is to be looked for, and where somebody else was faster.
+Result<Placed> ProducerState::send_insisting(Bytes value, Timestamp now, nanoseconds timeout) {
+  ring::Appender& to = *plain_;
+  Claimed claimed;
+  if (!to.insist(plain_cells(value.size()), 1, claimed)) return send_slowly(value, timeout);
   sticky_left_ -= value.size();
   write_plain(*claimed.header, value, now);
   to.commit(claimed);

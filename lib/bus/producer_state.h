@@ -56,6 +56,7 @@ class ProducerState {
   [[gnu::noinline]] Result<Loan> loan_slowly(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
   Loan lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const ring::Claimed& claimed,
             const ring::Lengths& lengths, std::byte* room) noexcept;
+  [[gnu::noinline]] Result<Placed> send_insisting(Bytes value, Timestamp now, std::chrono::nanoseconds timeout);
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
   template <class Item>
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
@@ -65,6 +66,7 @@ class ProducerState {
   void become_quiet() noexcept {
     const std::int64_t now = stamper_.now();
     stamper_.quiet_for(now, plain_->quiet_for(now));
+    plain_->expect_up_to(stamper_.quiet_until());
   }
   // Whether a value alone of that size may go on to where keyless records go now.
   [[nodiscard]] bool fits_plainly(Bytes value) const noexcept {

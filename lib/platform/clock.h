@@ -37,6 +37,9 @@ class Stamper {
     time = anchor_time_ + to_ns(elapsed);
     return elapsed < quiet_for_;
   }
+  // What now_if_quiet() tells is not later than this.
+  [[nodiscard]] std::int64_t quiet_until() const noexcept { return anchor_time_ + to_ns(quiet_for_); }
+  void be_loud() noexcept { quiet_for_ = 0; }
   void quiet_for(std::int64_t now, std::uint64_t ns) noexcept {
     const auto since = static_cast<std::uint64_t>(now - anchor_time_);  // below 2^32, as is what of `ns` counts
     quiet_for_ = valid_for_ == 0 ? 0 : std::min(valid_for_, ((since + std::min(ns, kAnchorEvery)) << 32) / factor_);

@@ -83,7 +83,7 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
 
 void Appender::resign() noexcept { slot_->incarnation.store(platform::kNoIncarnation, memory_order_release); }
 
-bool Appender::insist(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
+bool Appender::insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept {
   const std::uint64_t wanted = cells;
   for (;;) {
     const std::uint64_t a = ring_.header->tail.w0.load(memory_order_acquire);
@@ -93,7 +93,7 @@ bool Appender::insist(std::uint64_t cells, std::uint64_t records, std::int64_t t
       if (!find_room(p + cells)) return false;
       continue;
     }
-    if (advance(a, b, moved(a, cells), cells, records, timestamp, ring_.lap_word(p), ring_.lap_word(p + cells), claimed)) {
+    if (advance(a, b, moved(a, cells), cells, records, own_word(p), ring_.lap_word(p + cells), claimed)) {
       if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, b);
       become_quiet(p + cells);
       return true;

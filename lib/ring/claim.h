@@ -110,9 +110,18 @@ class Appender {
   // records; `now` drives the occasional look after others.
   [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                                     Claimed& claimed) noexcept;
-  // A claim that needs nothing out of the ordinary, and is settled before this producer claims anything else; false: claim() it.
-  [[gnu::always_inline]] bool claim_plain(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp,
-                                          Claimed& claimed) noexcept;
+  // A claim that is settled before this producer claims anything else, with a timestamp that expect_up_to() was told to expect. Where it is
+  // below `limit_`, in one slice of the index, and nobody else comes in between; false: insist().
+  [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
+  // The same, C1 to C7 until it is clear, whatever it takes. False: refusal() says why.
+  [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
+  // No record of claim_plain() will have a larger timestamp until this is called again. (A bound for the index is as good as the largest
+  // itself, and costs nothing in a claim.)
+  void expect_up_to(std::int64_t timestamp) noexcept {
+    if (timestamp <= largest_timestamp_) return;
+    largest_timestamp_ = timestamp;
+    slot_->largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+  }
   // How long claim() need not look after others, in ns: it does so once a millisecond. (Unsigned: also when the clock was set back.)
   [[nodiscard]] std::uint64_t quiet_for(std::int64_t now) const noexcept {
     const auto since = static_cast<std::uint64_t>(now - looked_at_);
@@ -170,21 +179,24 @@ class Appender {
       return;
     for (std::uint64_t i = 2; i < cells; ++i) platform::prefetch_for_write(later + (i << kCellShift));
   }
-  // C3 to C7: from the tail {a, b} to `end`, below `limit_`. `lap_word` and `next_lap_word` are those of the two ends. False: an imitation
-  // behind it, or another producer was faster.
+  // C3 to C7: from the tail {a, b} to `end`, below `limit_`. `own_word`: own_word_ of the first end; `next_lap_word`: of the other one.
+  // False: an imitation behind it, or another producer was faster.
   [[gnu::always_inline]] bool advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells,
-                                      std::uint64_t records, std::int64_t timestamp, std::uint64_t lap_word,
-                                      std::uint64_t next_lap_word, Claimed& claimed) noexcept;
+                                      std::uint64_t records, std::uint64_t own_word, std::uint64_t next_lap_word,
+                                      Claimed& claimed) noexcept;
   // The tail's first word after a claim of `cells` by this producer: the position moves, the owner becomes this one.
   [[nodiscard]] std::uint64_t moved(std::uint64_t a, std::uint64_t cells) const noexcept {
     return (a & ~kOwnerMask) + tail_word(cells, id_);
   }
-  // C1 to C7 until it is clear, whatever it takes.
-  [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept;
-  // What claim_plain() goes by, when the tail is at `position`.
+  // A mark of this producer's in the lap of that position, but for its cells: as it is stored.
+  [[nodiscard]] std::uint64_t own_word(std::uint64_t position) const noexcept {
+    return ring_.lap_word(position) ^ Mark::make(State::claimed, 0, id_, 0).word;
+  }
+  // What claim_quietly() goes by, when the tail is at `position`.
   void become_quiet(std::uint64_t position) noexcept {
     quiet_end_ = tail_word(std::min(limit_ + 1, (position & ~(ring_.slice - 1)) + ring_.slice), 0);
     lap_word_ = ring_.lap_word(position);
+    own_word_ = own_word(position);
   }
   [[gnu::noinline]] bool find_room(std::uint64_t need) noexcept;
   [[gnu::noinline]] bool refuse_imitation(std::uint64_t position) noexcept;
@@ -201,6 +213,7 @@ class Appender {
   std::uint64_t limit_ = 0;
   std::uint64_t quiet_end_ = 0;  // a tail's word: claims that end before it are below `limit_`, and in one slice of the index …
   std::uint64_t lap_word_ = 0;   // … which is this one
+  std::uint64_t own_word_ = 0;   // of it
   std::int64_t largest_timestamp_ = 0;
   std::int64_t looked_at_ = 0;
   Refusal refusal_;
@@ -212,7 +225,8 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
                             Claimed& claimed) noexcept {
   if (quiet_for(now) == 0) [[unlikely]]
     look_after_others(now);
-  if (!claim_plain(cells, records, timestamp, claimed) && !insist(cells, records, timestamp, claimed)) return false;
+  expect_up_to(timestamp);
+  if (!claim_quietly(cells, records, claimed) && !insist(cells, records, claimed)) return false;
   claimed.counted = true;
   if (open_++ == 0) {
     first_open_ = claimed.position;
@@ -221,21 +235,21 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
   return true;
 }
 
-inline bool Appender::claim_plain(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, Claimed& claimed) noexcept {
+inline bool Appender::claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept {
   // C1
-  const std::uint64_t a = ring_.header->tail.w0.load(std::memory_order_acquire);
-  const std::uint64_t b = ring_.header->tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
+  const Tail& tail = ring_.header->tail;
+  const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
+  const std::uint64_t b = tail.w1.load(std::memory_order_relaxed);  // torn or not: C5 compares both words
   // C2
   const std::uint64_t end = moved(a, cells);
   if (end >= quiet_end_) [[unlikely]]
     return false;
-  return advance(a, b, end, cells, records, timestamp, lap_word_, lap_word_, claimed);
+  return advance(a, b, end, cells, records, own_word_, lap_word_, claimed);
 }
 
 // What it needs of this producer is in local variables, which its stores to shared words cannot change, as far as the compiler knows.
 inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells, std::uint64_t records,
-                              std::int64_t timestamp, std::uint64_t lap_word, std::uint64_t next_lap_word,
-                              Claimed& claimed) noexcept {
+                              std::uint64_t own_word, std::uint64_t next_lap_word, Claimed& claimed) noexcept {
   Tail& tail = ring_.header->tail;
   ProducerSlot& slot = *slot_;
   const std::uint64_t id = id_;
@@ -245,7 +259,7 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
   // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
   if (Ring::is_marked(next->h0.load(std::memory_order_relaxed) ^ next_lap_word)) [[unlikely]]
     return false;
-  const std::uint64_t mark = lap_word ^ Mark::make(State::claimed, 0, static_cast<std::uint32_t>(id), cells).word;
+  const std::uint64_t mark = own_word ^ cells << Mark::kCellsShift;
   // C4. Where another claim is open still, the slot will no longer name it.
   if (to_note_open_) [[unlikely]] {
     slot.open_since.store(first_open_, std::memory_order_release);
@@ -253,10 +267,6 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
   }
   slot.w2.store(extent_word(cells, records), std::memory_order_relaxed);
   slot.w1.store(b, std::memory_order_relaxed);
-  if (timestamp > largest_timestamp_) {
-    largest_timestamp_ = timestamp;
-    slot.largest_timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
-  }
   ARUS_KILL_POINT("C3");
   slot.w0.store(a, std::memory_order_release);
   ARUS_KILL_POINT("C4");

@@ -169,7 +169,7 @@ struct alignas(64) ProducerSlot {  // one writer: the producer that registered i
   Word w2;                         // cells:32 | records:32
   Word born;                       // the tail's position at registration: a claim below is not this owner's
   Word incarnation;                // of its lease; 0: free
-  Word largest_timestamp;          // of its records so far; never falls, not even with a new owner
+  Word largest_timestamp;          // no record of its so far has a larger one; never falls, not even with a new owner
   Word open_since;                 // no claim of its below is open, but for the last; 0: only the last may be open
 };
 

@@ -33,7 +33,7 @@ class WaitSet {
   // `memory`: bytes(bells->count()) of them. `bells` outlives this.
   WaitSet(void* memory, platform::Bells* bells) noexcept
       : words_(static_cast<Word*>(memory)), bells_(bells), word_count_((bells->count() + 63) / 64) {}
-  [[nodiscard]] explicit operator bool() const noexcept { return words_ != nullptr; }
+  [[nodiscard]] explicit operator bool() const noexcept { return bells_ != nullptr; }
 
   // The waiter's W1 to W3.
   void arm(std::uint32_t bell) const noexcept {
@@ -43,7 +43,6 @@ class WaitSet {
   }
   // The waker's K2 to K6, after its change.
   void wake() const noexcept {
-    if (words_ == nullptr) return;
     platform::fence_full();
     ARUS_KILL_POINT("K2");
     if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]]
@@ -52,7 +51,8 @@ class WaitSet {
 
  private:
   void ring_all() const noexcept;
-  Word* words_ = nullptr;
+  inline static Word nobody{0};
+  Word* words_ = &nobody;
   platform::Bells* bells_ = nullptr;
   std::uint32_t word_count_ = 0;
 };
