@@ -413,6 +413,14 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
     if (carried != 0) adapt(std::exchange(carried, 0));
+    if (lone_ && pauses_ == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() && config_.wait.mode != Wait::Mode::sleep &&
+        !readers_.front().paused) [[likely]] {
+      if (readers_.front().await_plain(buffer_.vacant().front(), kPausesPerClock)) {
+        buffer_.added(1);
+        cut_ = true;
+        return batch();
+      }
+    }
     if (lone_) buffer_.limit(1);
     look = wait(timeout);
   }

@@ -43,6 +43,9 @@ class PartitionReader {
   // The usual, and nothing but that: committed records in place, one offset after the other, up to the first that is anything else. Returns
   // how many; when none, take().
   [[gnu::always_inline]] std::size_t take_plain(std::span<Record> room) noexcept;
+  // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would
+  // do nothing.
+  [[gnu::always_inline]] bool await_plain(Record& to, std::uint32_t looks) noexcept;
   // Whether take() would find nothing: for those who take plainly, and know without it.
   [[nodiscard]] bool is_quiet() const noexcept { return (usual_ || (plain_ && !announced_ && !stuck_)) && !ready(); }
   // Whether take() would find something, or an error; without side effects.
@@ -203,6 +206,20 @@ inline std::size_t PartitionReader::take_plain(std::span<Record> room) noexcept 
   expected_ = expected;
   stride_ = stride;
   return expected - first;
+}
+
+// The record's second line comes with its header, if the last record had one; not after it.
+inline bool PartitionReader::await_plain(Record& to, std::uint32_t looks) noexcept {
+  if (!usual_ || position_ >= lap_end_) return false;
+  const ring::RecordHeader& header = ring_.at(position_);
+  const ring::RecordHeader& second = stride_.last() > 1 ? ring_.at(position_ + 1) : header;
+  const std::uint64_t lap_word = lap_word_;
+  for (; looks != 0; --looks) {
+    platform::pause();
+    platform::prefetch_for_read(&second);
+    if (ring::is_committed(header, lap_word)) return take_plain({&to, 1}) == 1;
+  }
+  return false;
 }
 
 inline void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noexcept {

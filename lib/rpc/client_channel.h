@@ -75,7 +75,7 @@ class ClientChannel {
 
   // ---- replies
   ring::Found look(Received& received) noexcept { return replies_.look(received); }
-  void expect_soon() const noexcept { replies_.expect_soon(); }
+  void await(std::uint32_t looks) const noexcept { replies_.await(looks); }
   [[nodiscard]] bool ready() const noexcept { return replies_.ready(); }
   // Passes over a reply, and holds it until release().
   void hold(const Received& received) noexcept {

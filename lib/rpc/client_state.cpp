@@ -376,13 +376,15 @@ bool ClientState::wait_until(std::int64_t until, Enough enough) {
   constexpr std::uint32_t kRoundsPerClock = 64;
   std::int64_t sleep_from = 0;
   for (std::uint32_t round = 1;; ++round) {
-    if (channels_.size() == 1) channels_.front()->expect_soon();
+    const bool alone = channels_.size() == 1 && channels_.front()->expecting != 0 && config_.wait.mode != Wait::Mode::sleep;
+    if (alone) [[likely]]
+      channels_.front()->await(kRoundsPerClock);
     receive_all();
     if (!ready_.empty()) [[unlikely]]
       run_ready();
     if (enough()) return true;
     platform::pause();
-    if (round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
+    if (!alone && round % kRoundsPerClock != 0 && config_.wait.mode != Wait::Mode::sleep) continue;
     const std::int64_t now = stamper_.now();
     look_after(now);
     if (!ready_.empty()) run_ready();

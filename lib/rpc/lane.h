@@ -139,10 +139,17 @@ class LaneReader {
     return ring::Found::record;
   }
   [[nodiscard]] bool ready() const noexcept { return ring_.valid(ring_.mark(position_), position_); }
-  // Somebody is about to look, and it is all there is to wait for: the first line of the next body comes with the header, if the last record had
-  // one of its own.
-  void expect_soon() const noexcept {
-    if (last_cells_ > 1) platform::prefetch_for_read(&ring_.at(position_ + 1));
+  // Until something is there, so many looks with pauses between at most. For those who have nothing else to look at: the first line of the
+  // next body comes with the header, if the last record had one of its own, and not after it.
+  void await(std::uint32_t looks) const noexcept {
+    const ring::RecordHeader& header = ring_.at(position_);
+    const ring::RecordHeader& body = last_cells_ > 1 ? ring_.at(position_ + 1) : header;
+    const std::uint64_t lap_word = ring_.lap_word(position_);
+    for (; looks != 0; --looks) {
+      platform::prefetch_for_read(&body);
+      if (ring::Ring::is_marked(header.h0.load(std::memory_order_acquire) ^ lap_word)) return;
+      platform::pause();
+    }
   }
 
   void pass(const Received& received) noexcept {

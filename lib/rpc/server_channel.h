@@ -94,7 +94,7 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
   [[nodiscard]] bool ready() const noexcept { return requests_.ready(); }
   ring::Found look(Received& received) noexcept { return requests_.look(received); }
-  void expect_soon() const noexcept { requests_.expect_soon(); }
+  void await(std::uint32_t looks) const noexcept { requests_.await(looks); }
   // The line of the next reply's body, which nobody polls, asked for while the request is looked at.
   void prefetch() const noexcept {
     if (!core_->several_threads.load(std::memory_order_relaxed)) platform::prefetch_for_write(replies_.next_body());

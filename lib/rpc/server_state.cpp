@@ -395,11 +395,14 @@ Result<std::size_t> ServerState::poll(nanoseconds timeout) {
                                  ? std::numeric_limits<std::int64_t>::max()
                                  : began + timeout.count();
   const std::int64_t sleep_from = began + (wait.mode == Wait::Mode::sleep ? 0 : wait.spin.count());
+  const bool spins = timeout > nanoseconds::zero() && wait.mode != Wait::Mode::sleep;
   for (std::uint32_t round = 1;; ++round) {
     if (timeout > nanoseconds::zero()) platform::pause();
-    if (attached_.size() == 1) attached_.front()->expect_soon();
+    const bool alone = spins && attached_.size() == 1;
+    if (alone) [[likely]]
+      attached_.front()->await(kRoundsPerClock);
     if (const std::size_t taken = look(); taken != 0) return taken;
-    if (timeout > nanoseconds::zero() && round % kRoundsPerClock != 0 && wait.mode != Wait::Mode::sleep) continue;
+    if (spins && !alone && round % kRoundsPerClock != 0) continue;
     if (stopping_.load(std::memory_order_acquire)) return std::size_t{0};
     const std::int64_t now = stamper_.now();
     if (auto good = look_after(now); !good) return pass(good);
