@@ -43,11 +43,12 @@ ServerChannel::ServerChannel(std::shared_ptr<ServerCore> core, ChannelFile file,
     : core_(std::move(core)),
       file_(std::move(file)),
       most_body_(rpc::most_body(file_.ring_bytes(), file_.slots())),
+      slots_(file_.slots()),
       requests_(file_.requests(), file_.lines().requests.position),
       replies_(file_.replies(), file_.lines().replies.position),
       client_(client),
       incarnation_(incarnation),
-      calls_(file_.slots()) {
+      calls_(slots_) {
   for (ServerCall& call : calls_) call.channel = this;
 }
 
@@ -76,15 +77,20 @@ inline void ServerChannel::settle(ServerCall& call) noexcept {
 }
 
 // Ends a call by what is claimed for its last reply.
-inline void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
-                             std::int64_t now) noexcept {
+[[gnu::always_inline]] inline void ServerChannel::send_last(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body,
+                                                            std::uint16_t flags, std::int64_t now) noexcept {
   ARUS_KILL_POINT("rpc-reply-claimed");
   if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
   const CallHeader header = header_of(call, code, static_cast<std::uint16_t>(flags | kLast));
-  const std::int64_t took = now - call.sent_at;
   settle(call);
   write(claim, header, body, now);
-  count(header.method, code, took);
+}
+void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
+                             std::int64_t now) noexcept {
+  const std::uint32_t method = call.method;
+  const std::int64_t took = now - call.sent_at;
+  send_last(claim, call, code, body, flags, now);
+  count(method, code, took);
 }
 
 void ServerChannel::count(std::uint32_t method, Code code, std::int64_t took) noexcept {
@@ -103,7 +109,7 @@ void ServerChannel::count(std::uint32_t method, Code code, std::int64_t took) no
 // With a reserved cell for a status that does not find room with its message.
 void ServerChannel::end(ServerCall& call, Code code, Bytes text, std::uint16_t flags, std::int64_t now) noexcept {
   LaneWriter::Claim claim;
-  if (text.empty() || !replies_.claim(cells_for(text.size()), calls_.size(), claim)) {
+  if (text.empty() || !replies_.claim(cells_for(text.size()), slots_, claim)) {
     text = {};
     flags &= static_cast<std::uint16_t>(~kText);
     if (!replies_.claim(1, 0, claim)) {  // not with a client that keeps to the protocol
@@ -123,12 +129,16 @@ void ServerChannel::forget(ServerCall& call, std::int64_t now) noexcept {
   count(method, Code::cancelled, took);
 }
 
-bool ServerChannel::answer(ServerCall& call, Bytes body, std::int64_t now) noexcept {
+bool ServerChannel::answer(ServerCall& call, Bytes body, PollClock& clock) noexcept {
+  const std::int64_t now = clock.now();
   LaneWriter::Claim claim;
   if (core_->several_threads.load(memory_order_relaxed) || !call.open.load(memory_order_relaxed) || call.parked ||
-      body.size() > most_body_ || cancelled(call, now) || !replies_.claim(cells_for(body.size()), calls_.size(), claim)) [[unlikely]]
+      body.size() > most_body_ || cancelled(call, now) || !replies_.claim(cells_for(body.size()), slots_, claim)) [[unlikely]]
     return false;
-  end_with(claim, call, Code::ok, body, 0, now);
+  const std::uint32_t method = call.method;
+  const std::int64_t sent_at = call.sent_at;
+  send_last(claim, call, Code::ok, body, 0, now);
+  count(method, Code::ok, clock.read() - sent_at);
   return true;
 }
 
@@ -160,7 +170,7 @@ Outcome<void> ServerChannel::finish(ServerCall& call, Code code, Bytes body, std
     return {};
   }
   LaneWriter::Claim claim;
-  if (!replies_.claim(cells_for(body.size()), calls_.size(), claim)) [[unlikely]] {
+  if (!replies_.claim(cells_for(body.size()), slots_, claim)) [[unlikely]] {
     call.reply.assign(body.begin(), body.end());
     call.parked = true;
     call.parked_until = now + core_->config.reply_patience.count();
@@ -196,7 +206,7 @@ Outcome<bool> ServerChannel::try_write(ServerCall& call, Bytes body, std::int64_
       const std::uint64_t open = call.streamed - std::min(consumed, call.streamed);
       if (open != 0 && open + cells > replies_.ring().cells / 4) return false;
       LaneWriter::Claim claim;
-      if (!replies_.claim(cells, calls_.size(), claim)) return false;
+      if (!replies_.claim(cells, slots_, claim)) return false;
       if (!body.empty()) platform::copy(replies_.body(claim), body.data(), body.size());
       ARUS_KILL_POINT("rpc-stream-claimed");
       write(claim, header_of(call, Code::ok, 0), body, now);
@@ -224,7 +234,7 @@ bool ServerChannel::retry_parked(std::int64_t now) {
     LaneWriter::Claim claim;
     if (why) {
       end(call, *why, {}, 0, now);
-    } else if (replies_.claim(cells_for(call.reply.size()), calls_.size(), claim)) {
+    } else if (replies_.claim(cells_for(call.reply.size()), slots_, claim)) {
       end_with(claim, call, Code::ok, call.reply, 0, now);
     } else if (now >= call.parked_until) {
       end(call, Code::resource_exhausted,

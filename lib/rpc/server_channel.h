@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "bus/state.h"
+#include "platform/clock.h"
 #include "rpc/files.h"
 #include "rpc/lane.h"
 #include "rpc/wait.h"
@@ -70,6 +71,22 @@ struct ServerCore {
   }
 };
 
+// The polling thread's clock. Reading it costs as much as a call's way through the server: so it is read while nobody waits for it, and is
+// at most a few microseconds old, until whatever takes longer makes it forget.
+class PollClock {
+ public:
+  [[nodiscard]] std::int64_t now() noexcept { return recent_ != 0 ? recent_ : read(); }
+  std::int64_t read() noexcept { return recent_ = stamper_.now(); }
+  void forget() noexcept { recent_ = 0; }
+  void forget(std::int64_t time) noexcept {
+    if (recent_ == time) recent_ = 0;
+  }
+
+ private:
+  platform::Stamper stamper_{platform::Stamper::Of::boot};
+  std::int64_t recent_ = 0;
+};
+
 struct ServerCall {
   std::atomic<bool> open{false};
   bool admitted = false;  // counts as outstanding
@@ -106,7 +123,7 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   // Opens the call of a request; null if the client breaks the protocol. It must be finished. From here on its client takes it as begun.
   ServerCall* open(const Received& received) noexcept {
     const std::uint32_t slot = slot_of(received.call.id);
-    if (slot >= calls_.size()) [[unlikely]]
+    if (slot >= slots_) [[unlikely]]
       return nullptr;
     ServerCall& call = calls_[slot];
     if (call.open.load(std::memory_order_acquire)) [[unlikely]]
@@ -133,8 +150,8 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
 
   // ---- whoever answers
   // On the polling thread, while no other one answers: the reply of a call that its handler was just run for, if nothing at all is in
-  // the way. False: finish().
-  bool answer(ServerCall& call, Bytes body, std::int64_t now) noexcept;
+  // the way. False: finish(). The clock is read when the reply is out.
+  bool answer(ServerCall& call, Bytes body, PollClock& clock) noexcept;
   // Ends the call. Errors as Responder::finish.
   Outcome<void> finish(ServerCall& call, Code code, Bytes body, std::uint16_t flags, std::int64_t now);
   Outcome<void> fail(ServerCall& call, const Status& status, std::int64_t now, std::uint16_t flags = 0);
@@ -155,6 +172,8 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   void write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body, std::int64_t now) noexcept;
   void end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
                 std::int64_t now) noexcept;
+  void send_last(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
+                 std::int64_t now) noexcept;
   void end(ServerCall& call, Code code, Bytes text, std::uint16_t flags, std::int64_t now) noexcept;
   void forget(ServerCall& call, std::int64_t now) noexcept;
   // Before the last reply is visible: from then on the slot may be another call's.
@@ -167,6 +186,7 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   std::shared_ptr<ServerCore> core_;
   ChannelFile file_;
   std::uint64_t most_body_;
+  std::uint32_t slots_;  // calls_.size()
   LaneReader requests_;
   LaneWriter replies_;
   std::uint32_t client_;

@@ -43,23 +43,21 @@ std::string channel_path(const std::string& directory, std::uint64_t channel) {
   return platform::format("{}/{:016x}", directory, channel);
 }
 
-// Answers one call where its handler runs.
+// Answers one call where its handler runs. `clock`: the polling thread's, if it is that one.
 class Here final : public Answer {
  public:
-  Here(ServerCall& call, std::int64_t now, bool on_worker) noexcept : call_(call), now_(now), on_worker_(on_worker) {}
+  Here(ServerCall& call, PollClock* clock) noexcept : call_(call), clock_(clock) {}
   void reply(Bytes body) override {
-    if (!on_worker_ && call_.channel->answer(call_, body, now_)) [[likely]]
+    if (clock_ != nullptr && call_.channel->answer(call_, body, *clock_)) [[likely]]
       return;
-    static_cast<void>(call_.channel->finish(call_, Code::ok, body, 0, now()));
+    static_cast<void>(call_.channel->finish(call_, Code::ok, body, 0, platform::boot_time()));
   }
-  void fail(const Status& status) override { static_cast<void>(call_.channel->fail(call_, status, now())); }
+  void fail(const Status& status) override { static_cast<void>(call_.channel->fail(call_, status, platform::boot_time())); }
   Responder defer() override { return ServerState::defer(call_); }
-  std::int64_t now() const noexcept { return on_worker_ ? platform::boot_time() : now_; }
 
  private:
   ServerCall& call_;
-  std::int64_t now_;
-  bool on_worker_;
+  PollClock* clock_;
 };
 
 }  // namespace
@@ -276,12 +274,12 @@ std::size_t ServerState::look() {
       }
   }
   if (core_->parked.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    for (ServerChannel* channel : attached_) channel->retry_parked(stamper_.now());
+    for (ServerChannel* channel : attached_) channel->retry_parked(clock_.now());
   return taken;
 }
 
 inline void ServerState::accept(ServerChannel& channel, ServerCall& call, Bytes body) {
-  const std::int64_t now = stamper_.now();
+  const std::int64_t now = clock_.now();
   if (draining_ || call.method >= core_->methods.size() || !core_->methods[call.method].takes(body.size()) ||
       core_->outstanding.load(std::memory_order_relaxed) >= core_->config.max_outstanding) [[unlikely]]
     return refuse(channel, call, body, now);
@@ -293,7 +291,8 @@ inline void ServerState::accept(ServerChannel& channel, ServerCall& call, Bytes 
   } else if (channel.cancelled(call, now)) [[unlikely]] {
     static_cast<void>(channel.finish(call, Code::ok, {}, 0, now));  // knows why nobody waits for it
   } else {
-    run_handler(call, body, now, false);
+    run_handler(call, body, &clock_);
+    clock_.forget(now);  // unless it was read after the handler
   }
 }
 
@@ -338,8 +337,8 @@ void ServerState::refuse(ServerChannel& channel, ServerCall& call, Bytes body, s
       kNotRun);
 }
 
-void ServerState::run_handler(ServerCall& call, Bytes body, std::int64_t now, bool on_worker) {
-  Here here(call, now, on_worker);
+void ServerState::run_handler(ServerCall& call, Bytes body, PollClock* clock) {
+  Here here(call, clock);
   const Incoming request(call, body);
   Running own{&call};
   Running* const outer = std::exchange(running, &own);
@@ -384,13 +383,14 @@ Result<std::size_t> ServerState::poll(nanoseconds timeout) {
     return pass(usable());
   if (directory_.empty()) [[unlikely]]
     if (auto started = start(); !started) return pass(started);
+  clock_.forget();
   if (const std::size_t taken = look(); taken != 0) {
     if (++busy_ % kBusyRoundsPerClock == 0)
-      if (auto good = look_after(stamper_.now()); !good) return pass(good);
+      if (auto good = look_after(clock_.now()); !good) return pass(good);
     return taken;
   }
   const Wait& wait = core_->config.wait;
-  const std::int64_t began = stamper_.now();
+  const std::int64_t began = clock_.read();
   const std::int64_t until = timeout.count() > std::numeric_limits<std::int64_t>::max() - began
                                  ? std::numeric_limits<std::int64_t>::max()
                                  : began + timeout.count();
@@ -399,12 +399,14 @@ Result<std::size_t> ServerState::poll(nanoseconds timeout) {
   for (std::uint32_t round = 1;; ++round) {
     if (timeout > nanoseconds::zero()) platform::pause();
     const bool alone = spins && attached_.size() == 1;
-    if (alone) [[likely]]
+    if (alone) [[likely]] {
       attached_.front()->await(kRoundsPerClock);
+      if (const std::size_t taken = serve(*attached_.front()); taken != 0) return taken;
+    }
     if (const std::size_t taken = look(); taken != 0) return taken;
     if (spins && !alone && round % kRoundsPerClock != 0) continue;
     if (stopping_.load(std::memory_order_acquire)) return std::size_t{0};
-    const std::int64_t now = stamper_.now();
+    const std::int64_t now = clock_.read();
     if (auto good = look_after(now); !good) return pass(good);
     if (now >= until) return std::size_t{0};
     if (bell_ && now >= sleep_from) sleep(until - now);
@@ -428,6 +430,7 @@ void ServerState::sleep(std::int64_t ns) noexcept {
     const bool parked = core_->parked.load(std::memory_order_acquire) != 0;
     bell_->sleep(rings, std::min(ns, parked ? kMillisecond : kSecond));
   }
+  clock_.forget();
   disarm(sleeper);
 }
 

@@ -40,7 +40,8 @@ class ServerState {
   [[nodiscard]] ServerStatistics statistics() const noexcept;
 
   // Runs the handler of an open call, on this thread; whatever it does, the call has been answered or deferred afterwards.
-  static void run_handler(ServerCall& call, Bytes body, std::int64_t now, bool on_worker);
+  // `clock`: the polling thread's; null on a worker.
+  static void run_handler(ServerCall& call, Bytes body, PollClock* clock);
   static Responder defer(ServerCall& call);
   // Whether the handler of this call is throwing: then run_handler answers, and not ~Responder.
   static bool leave_to_handler(const ServerCall& call) noexcept;
@@ -72,7 +73,7 @@ class ServerState {
   std::string directory_;  // empty: not started
   bool draining_ = false;
   bool over_ = false;
-  platform::Stamper stamper_{platform::Stamper::Of::boot};
+  PollClock clock_;
   std::unique_ptr<platform::Bell> bell_;
   std::atomic<bool> stopping_{false};
   std::vector<std::shared_ptr<ServerChannel>> channels_;  // by client slot; null: none

@@ -47,7 +47,7 @@ void Workers::run() noexcept {
     } else if (task.channel->cancelled(*task.call, now)) {
       static_cast<void>(task.channel->finish(*task.call, Code::ok, {}, 0, now));  // knows why nobody waits for it
     } else {
-      ServerState::run_handler(*task.call, task.call->request, now, true);
+      ServerState::run_handler(*task.call, task.call->request, nullptr);
     }
   }
 }
