@@ -95,7 +95,7 @@ class Consumer {
   // instance name belongs to a live process), `config_mismatch` (other live members of the group have other settings),
   // `limit_reached`, `out_of_range`.
   Result<void> subscribe(const std::vector<std::string>& topics);
-  // All topics of the bus whose whole name matches an extended regular expression, also those that are made later (noticed within a second);
+  // All topics of the bus whose whole name matches an extended regular expression, also those that are made later (noticed within two seconds);
   // deleted ones leave by themselves.
   Result<void> subscribe_pattern(std::string_view pattern);
   // The same as subscribe() for single partitions, which do not take part in sharing out. In a group: `in_use` if another member reads one.

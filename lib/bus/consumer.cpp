@@ -17,7 +17,9 @@ namespace detail {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;           // ns
-constexpr std::int64_t kIdleSleep = 1'000'000'000;         // a wake-up that died with its sender is made up for after this
+// A wake-up that died with its sender is made up for after this. Not a second: what is done then may block as well, in the kernel, and all of
+// it together is to be at most once a second.
+constexpr std::int64_t kIdleSleep = 1'250 * kMillisecond;
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
 constexpr std::int64_t kBlindSleep = kMillisecond;         // without permission to be woken
 constexpr std::int64_t kPendingSleep = 50 * kMillisecond;  // a reader that lets go may die before it tells
@@ -436,6 +438,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
 ConsumerState::Look ConsumerState::wait(nanoseconds timeout) {
   if (timeout <= nanoseconds::zero()) {
     if (!bell_ || !bell_->has_descriptor()) return Look::nothing;
+    if (membership_) membership_->listen();
     if (auto good = look_after_all(platform::boot_time()); !good) return failed(std::move(good.error()));
     return arm_descriptor();
   }
@@ -507,6 +510,7 @@ void ConsumerState::sleep(std::int64_t ns) noexcept {
   if (heard && beside >= 0) {
     bell_->sleep_beside(beside, std::min(ns, doubtful ? kDoubtfulSleep : kIdleSleep));
     look_at_ = 0;
+    membership_->listen();
   } else if (heard) {
     bell_->sleep(rings, std::min(ns, doubtful ? kDoubtfulSleep : kIdleSleep));
   } else {

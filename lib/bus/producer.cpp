@@ -287,7 +287,7 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
   if (!ours() || loan == nullptr || says_something(envelope) || size - least_value_ > value_span_ || size >= sticky_left_ ||
       !stamper_.now_if_quiet(now) || to.ring().deleted() || !to.claim(plain_cells(size), 1, now, now, claimed)) [[unlikely]] {
     auto slowly = loan_slowly(size, envelope, timeout);
-    if (slowly) become_quiet();
+    if (slowly && !envelope.timestamp) become_quiet();
     return slowly;
   }
   sticky_left_ -= size;
@@ -364,6 +364,10 @@ const Envelope& envelope_of(const Message& message) noexcept { return message.en
 const Envelope& envelope_of(Bytes) noexcept {
   static constexpr Envelope kNone{};
   return kNone;
+}
+template <class Item>
+bool brings_its_time(const Item& item) noexcept {
+  return envelope_of(item).timestamp.has_value();
 }
 bool has_more(const Message& message) noexcept { return says_something(message.envelope); }
 bool has_more(Bytes) noexcept { return false; }
@@ -487,7 +491,7 @@ Result<std::size_t> ProducerState::send_many(std::span<const Item> items, nanose
   if (send_many_plainly(items)) [[likely]]
     return items.size();
   auto sent = send_many_slowly(items, timeout);
-  if (sent) become_quiet();
+  if (sent && std::none_of(items.begin(), items.end(), brings_its_time<Item>)) become_quiet();
   return sent;
 }
 

@@ -62,7 +62,8 @@ class ProducerState {
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
   template <class Item>
   bool send_many_plainly(std::span<const Item> items) noexcept;
-  // After something slow: how long nothing else of that kind is due.
+  // After something slow: how long nothing else of that kind is due. Not where the times are given by the caller: the index would be told to
+  // expect later ones than there are, and seeking by time would begin further back than it need.
   void become_quiet() noexcept {
     const std::int64_t now = stamper_.now();
     stamper_.quiet_for(now, plain_->quiet_for(now));

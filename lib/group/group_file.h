@@ -11,7 +11,7 @@
 // writes a new one beside it, renames it, then raises the generation (release) and wakes. Members read the generation (acquire),
 // then the file, without the lock.
 // What a crash leaves: before the rename nothing, or a file *.new that the next change overwrites. Between the rename and the generation
-// a new state that nobody was told of: members look at the file itself once a second, and the next change tells them.
+// a new state that nobody was told of: members look at the file itself with each idle wake-up, and the next change tells them.
 #pragma once
 
 #include <functional>

@@ -18,7 +18,8 @@ using platform::pass;
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kAskAnyway = 1'000 * kMillisecond;  // an event may get lost
+constexpr std::int64_t kAskAnyway = 1'250 * kMillisecond;  // an event may get lost; with each idle wake-up
+constexpr std::int64_t kHearEvery = 5 * kMillisecond;      // while it does not sleep: a look costs a system call
 constexpr std::int64_t kAskUntold = 5 * kMillisecond;      // without a death watch
 constexpr std::int64_t kSuspicious = 20 * kMillisecond;    // the lock of a lease is released a moment after its event
 constexpr std::int64_t kBeginning = 1;                     // of away_since, which is never 0
@@ -226,7 +227,10 @@ Result<void> Membership::look_after(std::int64_t now) {
     ask_at_ = now + kAskAnyway;
     return file_->generation() == seen_ ? refresh() : Result<void>{};  // a change that nobody told of
   }
-  if (watch_ && watch_->heard()) suspicious_till_ = now + kSuspicious;
+  if (watch_ && now >= hear_at_) {
+    hear_at_ = now + kHearEvery;
+    if (watch_->heard()) suspicious_till_ = now + kSuspicious;
+  }
   if (now >= suspicious_till_ && now < ask_at_) return {};
   const bool anyway = now >= ask_at_;
   if (anyway) {

@@ -38,8 +38,10 @@ class Membership {
   [[nodiscard]] bool changed() const noexcept { return file_->generation() != seen_; }
   // Reads the state. `fenced`: this is no longer a member.
   Result<void> refresh();
-  // At most once a millisecond: takes out members that are dead.
+  // At most once a millisecond: takes out members that are dead. Of a death it may hear a few milliseconds late, but for the first time after
+  // listen(): for who has slept on watch_descriptor().
   Result<void> look_after(std::int64_t now);
+  void listen() noexcept { hear_at_ = 0; }
 
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   [[nodiscard]] const GroupState& state() const noexcept { return state_; }
@@ -70,6 +72,7 @@ class Membership {
   std::uint64_t id_ = 0;
   std::uint64_t seen_ = 0;  // the generation of state_
   GroupState state_;
+  std::int64_t hear_at_ = 0;          // boot clock: when to look next whether the watch has heard anything
   std::int64_t ask_at_ = 0;           // boot clock: when to ask next who lives
   std::int64_t suspicious_till_ = 0;  // boot clock: somebody may just have died
 };

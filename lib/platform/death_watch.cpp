@@ -30,7 +30,7 @@ std::unique_ptr<DeathWatch> DeathWatch::open(const Leases& leases) noexcept try 
 }
 
 bool DeathWatch::heard() const noexcept {
-  alignas(inotify_event) std::array<char, 4096> events{};
+  alignas(inotify_event) std::array<char, 4096> events;  // NOLINT(cppcoreguidelines-pro-type-member-init): read() fills it
   bool any = false;
   while (read(file_.get(), events.data(), events.size()) > 0) any = true;
   return any;

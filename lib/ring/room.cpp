@@ -9,6 +9,8 @@
 namespace arus::ring {
 namespace {
 
+constexpr std::uint64_t kSlicesAhead = 5;  // of the index: how much further than it must `low` rises
+
 using std::memory_order_acq_rel;
 using std::memory_order_acquire;
 using std::memory_order_relaxed;
@@ -220,8 +222,8 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
           refusal = {.why = Refusal::Why::corrupt, .index = slowest.group, .position = slowest.position};
           return 0;
         }
-        // Two slices more than is needed: looking for room costs several foreign cache lines, and is to be seldom.
-        const std::uint64_t wanted = std::min(least + 2 * ring.slice, slowest.position);
+        // Some slices more than is needed: looking for room costs several foreign cache lines, and is to be seldom.
+        const std::uint64_t wanted = std::min(least + kSlicesAhead * ring.slice, slowest.position);
         raise_low(ring, boundary_between(ring, wanted, slowest.position, step));
       } else if (!walk_low(ring, low, least, step, own, refusal)) {
         return 0;

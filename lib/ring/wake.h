@@ -9,7 +9,7 @@
 //
 // Crash: a waiter that dies leaves its bit, and the next waker rings for nobody, once. A waker that dies (or is stopped) between K1 and K6
 // leaves sleepers that nobody rings for. Between K4 and K5 they stay unheard for other wakers, too, because the summary is gone: until they
-// arm again. Therefore every sleep is bounded (one second when idle, milliseconds when something is open), and one time-out is enough.
+// arm again. Therefore every sleep is bounded (1.25 s when idle, milliseconds when something is open), and one time-out is enough.
 // Model: sleep.pml.
 #pragma once
 

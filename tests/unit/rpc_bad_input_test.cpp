@@ -341,7 +341,7 @@ TEST_F(RpcHostileTest, AChannelThatIsNoChannel) {
     slot.state.store(static_cast<std::uint64_t>(rpc::SlotState::offered));
     file.doorbells().bits[0].fetch_or(1u << 5);
     platform::fence_full();
-    rpc::wake(file.attention().sleeper, *bus_state_->directory().bells());
+    rpc::wake(file.attention().sleeper, [this]() -> platform::Bells& { return *bus_state_->directory().bells(); });
     while (slot.state.load() != static_cast<std::uint64_t>(rpc::SlotState::refused)) std::this_thread::yield();
     expect_service();
     slot.state.store(static_cast<std::uint64_t>(rpc::SlotState::free));
