@@ -68,6 +68,7 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
       ARUS_KILL_POINT("E-done");
       ring.header->holders.registration.store(0, memory_order_relaxed);
       Appender appender(ring, i);
+      appender.sole_since_ = position_of(tail);
       appender.largest_timestamp_ = static_cast<std::int64_t>(slot.largest_timestamp.load(memory_order_relaxed));
       return appender;
     }
@@ -90,7 +91,7 @@ bool Appender::insist(std::uint64_t cells, std::uint64_t records, Claimed& claim
     const std::uint64_t b = ring_.header->tail.w1.load(memory_order_relaxed);
     const std::uint64_t p = position_of(a);
     if (p + cells > limit_) {
-      if (!find_room(p + cells)) return false;
+      if (!find_room(p + cells, a)) return false;
       continue;
     }
     if (advance(a, b, moved(a, cells), cells, records, own_word(p), ring_.lap_word(p + cells), claimed)) {
@@ -105,8 +106,11 @@ bool Appender::insist(std::uint64_t cells, std::uint64_t records, Claimed& claim
   }
 }
 
-bool Appender::find_room(std::uint64_t need) noexcept {
-  const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_);
+bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
+  // Where the last claim is this producer's as well, all since sole_since_ are.
+  Settled settled;
+  if (owner_of(tail) == id_) settled = {sole_since_, open_ == 0 ? position_of(tail) : first_open_};
+  const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_, settled);
   limit_ = std::max(limit_, limit);
   return limit != 0;
 }

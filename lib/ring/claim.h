@@ -198,7 +198,7 @@ class Appender {
     lap_word_ = ring_.lap_word(position);
     own_word_ = own_word(position);
   }
-  [[gnu::noinline]] bool find_room(std::uint64_t need) noexcept;
+  [[gnu::noinline]] bool find_room(std::uint64_t need, std::uint64_t tail) noexcept;
   [[gnu::noinline]] bool refuse_imitation(std::uint64_t position) noexcept;
   [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
   [[gnu::noinline]] void note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept;
@@ -207,6 +207,7 @@ class Appender {
   ProducerSlot* slot_;
   std::uint32_t id_;
   bool saw_others_ = true;        // since the last look; true at first: somebody may have died before
+  std::uint64_t sole_since_ = 0;  // every claim between this position and the end of its own last one is its own
   std::uint32_t open_ = 0;        // own claims that are counted and not settled
   bool to_note_open_ = false;     // open_ is not 0, and slot_->open_since is
   std::uint64_t first_open_ = 0;  // the first of them
@@ -288,8 +289,10 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
   header->h0.store(mark, std::memory_order_release);
   platform::fence_release();
   ARUS_KILL_POINT("C7");
-  if (previous != id) [[unlikely]]
+  if (previous != id) [[unlikely]] {
     saw_others_ = true;
+    sole_since_ = position_of(a);
+  }
   claimed = {position_of(a), b, cells, header, mark, false};
   return true;
 }

@@ -185,7 +185,7 @@ bool walk_low(const Ring& ring, std::uint64_t low, std::uint64_t least, std::uin
 
 }  // namespace
 
-std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own, Refusal& refusal) noexcept {
+std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own, Refusal& refusal, Settled settled) noexcept {
   refusal = {};
   // Positions end before they could wrap. Offsets never outrun them by more than the file's first offset, itself below half.
   if (need >= kMostPositions - ring.cells || ring.header->tail.w1.load(memory_order_relaxed) >= kMostOffsets - ring.cells) {
@@ -225,6 +225,10 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
         // Some slices more than is needed: looking for room costs several foreign cache lines, and is to be seldom.
         const std::uint64_t wanted = std::min(least + kSlicesAhead * ring.slice, slowest.position);
         raise_low(ring, boundary_between(ring, wanted, slowest.position, step));
+      } else if (low >= settled.from && low < settled.to && least <= settled.to) {
+        std::uint64_t expected = low;  // raised meanwhile: look again
+        const std::uint64_t to = boundary_between(ring, std::min(least + ring.slice, settled.to), settled.to, step);
+        ring.header->low.position.compare_exchange_strong(expected, to, memory_order_acq_rel);
       } else if (!walk_low(ring, low, least, step, own, refusal)) {
         return 0;
       }

@@ -1,8 +1,9 @@
 // make_room of ../shared/protocol.md: how far producers may claim.
 //
 // Roles. `low` is raised by any producer; a group's cursor is moved by its reader alone. Lossless: low follows the slowest cursor,
-// only as far as needed, to a record boundary, so that what was read stays for observers and late-comers. Lossy: low walks over
-// settled records. Never over an open claim: that is repaired if its owner is dead, else waited for.
+// to a record boundary somewhat further than needed, so that what was read stays for observers and late-comers. Lossy: low walks over
+// settled records, but for those that the producer has settled itself. Never over an open claim: that is repaired if its owner is dead,
+// else waited for.
 //
 // Pairs. A group that joins stores its cursor, fences, reads low again; a producer raises low, fences, reads the cursors again, and
 // takes its limit from the second reading: one of them sees the other (model join.pml).
@@ -19,8 +20,15 @@
 
 namespace arus::ring {
 
-// The limit, at least `need` (a position); 0 and a refusal if there is none now. `own`: this process's incarnation.
-std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own, Refusal& refusal) noexcept;
+// Positions between which every claim was made by one producer, which has settled them: two boundaries of records.
+struct Settled {
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+};
+
+// The limit, at least `need` (a position); 0 and a refusal if there is none now. `own`: this process's incarnation. `settled`: by the caller;
+// over those it raises low without looking (model stamp.pml, -DOWN).
+std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own, Refusal& refusal, Settled settled = {}) noexcept;
 
 // Joins as a lossless reader: puts the cursor at the lowest position that producers leave alone from now on, and `state` (active) with
 // it. Also every move of a cursor backwards. Returns the position; everything from there on is kept. A crash leaves a cursor that

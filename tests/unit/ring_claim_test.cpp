@@ -54,6 +54,71 @@ TEST(RingClaim, NamesThePredecessorsOwner) {
   EXPECT_EQ(c.position, C + 3);
 }
 
+// A producer makes room over what it has settled itself without looking, up to anything that is another's or open.
+class RingClaimRoom : public testing::Test {
+ protected:
+  // Claims of 16 cells, settled, until so many of them are made.
+  static void fill(Appender& appender, std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      Claimed claimed{};
+      ASSERT_TRUE(appender.claim(16, 1, 0, 0, claimed)) << i;
+      appender.commit(claimed);
+    }
+  }
+  static constexpr std::uint64_t kRound = C / 16;  // such claims in the ring
+  RawRing raw_;
+  Appender first_ = must(Appender::enlist(raw_.ring, raw_.alive()));
+  Appender second_ = must(Appender::enlist(raw_.ring, raw_.alive()));
+  Claimed open_{};
+};
+
+TEST_F(RingClaimRoom, RoundAndRoundAlone) {
+  fill(first_, 5 * kRound);
+  EXPECT_GT(raw_.ring.low(), 4 * C);
+  EXPECT_LE(raw_.ring.low(), raw_.ring.tail());
+}
+
+TEST_F(RingClaimRoom, NotOverAnothersOpenClaim) {
+  fill(first_, 3);
+  ASSERT_TRUE(second_.claim(16, 1, 0, 0, open_));
+  fill(first_, kRound - 4);
+  Claimed claimed{};
+  ASSERT_TRUE(first_.claim(16, 1, 0, 0, claimed)) << "as far as that claim there is room";
+  first_.commit(claimed);
+  fill(first_, 2);
+  EXPECT_FALSE(first_.claim(16, 1, 0, 0, claimed));
+  EXPECT_EQ(first_.refusal().why, ring::Refusal::Why::open_claim);
+  EXPECT_EQ(first_.refusal().position, open_.position);
+  EXPECT_EQ(raw_.ring.low(), open_.position);
+}
+
+TEST_F(RingClaimRoom, NotOverItsOwnOpenClaim) {
+  fill(first_, 3);
+  ASSERT_TRUE(first_.claim(16, 1, 0, 0, open_));
+  fill(first_, kRound - 4 + 3);
+  Claimed claimed{};
+  EXPECT_FALSE(first_.claim(16, 1, 0, 0, claimed));
+  EXPECT_EQ(first_.refusal().why, ring::Refusal::Why::open_claim);
+  EXPECT_EQ(raw_.ring.low(), open_.position);
+  first_.commit(open_);
+  fill(first_, kRound);
+}
+
+TEST_F(RingClaimRoom, NotOverWhatTheSlotsEarlierOwnerLeft) {
+  ASSERT_TRUE(first_.claim(16, 1, 0, 0, open_));
+  Claimed last{};
+  ASSERT_TRUE(first_.claim(16, 1, 0, 0, last));
+  first_.commit(last);
+  raw_.ring.slots[0].incarnation = RawRing::kDead;
+  second_.resign();
+  raw_.ring.slots[1].incarnation = raw_.alive();  // so that the dead one's is all there is
+  for (std::uint32_t i = 2; i < raw_.ring.slot_count; ++i) raw_.ring.slots[i].incarnation = raw_.alive();
+  Appender heir = must(Appender::enlist(raw_.ring, raw_.alive()));
+  ASSERT_EQ(heir.id(), first_.id());
+  fill(heir, 2 * kRound);
+  EXPECT_EQ(raw_.look(last.position), Found::nothing) << "overwritten by now";
+}
+
 TEST(RingClaim, AnAbortedClaimIsSkipped) {
   const RawRing raw;
   Appender appender = must(Appender::enlist(raw.ring, raw.alive()));

@@ -44,6 +44,31 @@ TEST_F(RingRoom, LowWalksOverRecordsAndSkips) {
   EXPECT_LE(raw_.ring.low(), at(8)) << "coarse, but not the whole ring";
 }
 
+TEST_F(RingRoom, WhatTheCallerHasSettledNeedsNoLook) {
+  const ring::Settled all{C, 2 * C};
+  const std::uint64_t limit = ring::make_room(raw_.ring, 2 * C + 20, raw_.alive(), refusal_, all);
+  EXPECT_EQ(refusal_.why, Refusal::Why::none);
+  EXPECT_GE(limit, 2 * C + 20);
+  EXPECT_EQ(limit, raw_.ring.low() + C);
+  EXPECT_EQ((raw_.ring.low() - C) % 16, 0u) << "a record's boundary";
+  EXPECT_LE(raw_.ring.low(), at(8)) << "not the whole ring";
+}
+
+TEST_F(RingRoom, WhatTheCallerHasNotSettledIsLookedAt) {
+  raw_.record(at(1), State::claimed, 2, 16, 1);
+  for (const ring::Settled some : {ring::Settled{}, {at(2), 2 * C}, {C, at(1)}, {at(1), at(1)}, {2 * C, C}}) {
+    EXPECT_EQ(ring::make_room(raw_.ring, 2 * C + 20, raw_.alive(), refusal_, some), 0u) << some.from << " to " << some.to;
+    EXPECT_EQ(refusal_.why, Refusal::Why::open_claim);
+    EXPECT_EQ(raw_.ring.low(), at(1));
+  }
+}
+
+TEST_F(RingRoom, LowNeverFalls) {
+  raw_.ring.header->low.position = at(40);
+  EXPECT_GE(ring::make_room(raw_.ring, 2 * C + 20, raw_.alive(), refusal_, {C, at(20)}), 2 * C + 20);
+  EXPECT_EQ(raw_.ring.low(), at(40));
+}
+
 TEST_F(RingRoom, AnOpenClaimOfALiveOwnerIsNotWalkedOver) {
   raw_.record(at(1), State::claimed, 2, 16, 1);
   expect_refused(2 * C + 20, Refusal::Why::open_claim);
