@@ -3,6 +3,7 @@
 //
 //   SingleLine    round trip: one cache line, written in turn by both
 //   TwoLine       round trip: one line there, one line back; the message is the line, its first word the signal. The floor.
+//   RawLog        round trip: each message in the next line or two of 8 MiB. What any log in shared memory needs at least
 //   FourLine      round trip: as before with the signal in a line of its own; what 64 B with any commit word need at least
 //   BareRing      one producer, fixed slots without headers, published by index, each side caching the other's index
 //   MinimalRing   one producer, nobody reads: a commit word and the bytes, on the grid of 64 B
@@ -62,6 +63,25 @@ class PauseWait {
   void before_a_look() noexcept {}
   void nothing() noexcept { cpu_pause(); }
   void found(std::size_t) noexcept {}
+};
+
+// For throughput, by the rule of the design that arus was built from: a wait after an empty look, halved by a single message, doubled by 2
+// to 23.
+class FirstRuleWait {
+ public:
+  void before_a_look() noexcept {}
+  void nothing() noexcept {
+    for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
+  }
+  void found(std::size_t messages) noexcept {
+    if (messages == 1)
+      pauses_ = std::max(1u, pauses_ / 2);
+    else if (messages < 24)
+      pauses_ = std::min(256u, pauses_ * 2);
+  }
+
+ private:
+  unsigned pauses_ = 1;
 };
 
 // For throughput, by the rule of arus (lib/bus/consumer.cpp): after a batch that is not full let more arrive, so that a line is fetched
@@ -215,6 +235,57 @@ class SignalAndLine {
 
 template <std::size_t kBytes>
 using FourLine = TwoChannels<SignalAndLine<kBytes>>;
+
+// 32 bytes, the first word of which is the signal, and the message behind them, as in a record of arus; nothing else of it.
+template <std::size_t kBytes>
+class RawChannel {
+ public:
+  explicit RawChannel(const Shape&) : memory_(kLog) {}
+
+  class End {
+   public:
+    explicit End(std::byte* memory) noexcept : memory_(memory) {}
+    bool try_send(Bytes message) noexcept {
+      std::byte* const record = next();
+      std::memcpy(record + kHeader, message.data(), kBytes);
+      word_at(record).store(++count_, std::memory_order_release);
+      return true;
+    }
+    template <class Each>
+    std::size_t poll(Each&& each) noexcept {
+      std::byte* const record = next();
+      if (kRecord > kLine) __builtin_prefetch(record + kLine);
+      if (word_at(record).load(std::memory_order_acquire) != count_ + 1) {
+        cpu_pause();
+        return 0;
+      }
+      ++count_;
+      each(Bytes(record + kHeader, kBytes));
+      return 1;
+    }
+
+   private:
+    std::byte* next() noexcept { return memory_ + (count_ * kRecord & (kLog - 1)); }
+    std::byte* memory_;
+    std::uint64_t count_ = 0;
+  };
+  End sender() { return open(); }
+  End receiver() { return open(); }
+
+ private:
+  static constexpr std::size_t kLog = 8u << 20;
+  static constexpr std::size_t kHeader = 32;
+  static constexpr std::size_t kRecord = (kHeader + kBytes + kLine - 1) / kLine * kLine;
+  static_assert((kRecord & (kRecord - 1)) == 0);
+  End open() {
+    memory_.prefault();
+    return End(memory_.data());
+  }
+  SharedMemory memory_;
+};
+
+template <std::size_t kBytes>
+using RawLog = TwoChannels<RawChannel<kBytes>>;
 
 // ---- rings ----
 

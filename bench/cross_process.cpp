@@ -104,16 +104,21 @@ void measure(const Options& options, const Suite& suite, Report& report, std::ve
   std::mt19937 random(std::random_device{}());
   std::deque<const Pair*> others;  // whose turn comes next stands in front
   for (const Pair& pair : suite) {
-    if (pair.weight != kFigure) others.push_back(&pair);
+    if (pair.weight == kForOrientation) others.push_back(&pair);
   }
-  // The first sweep has everything. In the others a figure to reach takes part thrice until it is established, once from then on, and of the
-  // rest a quarter does.
-  const auto next_sweep = [&](bool everything) {
+  // How often in a sweep, the first of which has everything; see Weight. What is for orientation takes turns.
+  const auto times = [&](const Pair& pair, int sweep) -> std::size_t {
+    if (sweep == 1) return 1;
+    const std::size_t established = report.established(pair);
+    if (pair.weight == kRival) return established < 2 ? 1 : 0;
+    if (pair.weight == kForOrientation) return 0;
+    if (established == 2) return static_cast<std::size_t>(sweep % 2);
+    return established == 1 ? 1 : 3;
+  };
+  const auto next_sweep = [&](int sweep) {
+    const bool everything = sweep == 1;
     std::vector<const Pair*> order;
-    for (const Pair& pair : suite) {
-      if (!everything && pair.weight != kFigure) continue;
-      order.insert(order.end(), everything || report.established(pair) ? 1 : 3, &pair);
-    }
+    for (const Pair& pair : suite) order.insert(order.end(), times(pair, sweep), &pair);
     for (std::size_t i = 0; !everything && i < (others.size() + 3) / 4; ++i) {
       order.push_back(others.front());
       others.push_back(others.front());
@@ -127,7 +132,7 @@ void measure(const Options& options, const Suite& suite, Report& report, std::ve
   const auto seconds = [&] { return TickScale::get().ns(ticks() - start) / 1e9; };
   const bool progress = ::isatty(STDERR_FILENO) != 0;
   for (int sweep = 1; sweep == 1 || (!options.quick && seconds() < options.seconds); ++sweep) {
-    for (const Pair* pair : next_sweep(sweep == 1)) {
+    for (const Pair* pair : next_sweep(sweep)) {
       if (!options.quick && sweep > 1 && seconds() >= options.seconds) break;
       if (progress) {
         fmt::print(stderr, "\r\x1b[K{:4.0f} s  sweep {:<3} {}", seconds(), sweep, name_of(*pair, pair->candidate));

@@ -282,8 +282,8 @@ TEST(ReportTest, PairsOnlyValidSegmentsOfOneRegime) {
   EXPECT_EQ(mine["regimes"]["near"]["values"]["p50"]["repetitions"], 15);
   EXPECT_EQ(mine["regimes"]["near"]["ratios"]["control"]["p50"]["repetitions"], 5);
   EXPECT_EQ(mine["regimes"]["near"]["ratios"]["control"]["p50"]["median"], 2.0);
-  EXPECT_TRUE(report.established(pair));
-  EXPECT_FALSE(Report({pair}).established(pair));
+  EXPECT_EQ(report.established(pair), 1u);
+  EXPECT_EQ(Report({pair}).established(pair), 0u);
   EXPECT_EQ(json["segments"]["preempted"], 5);
   EXPECT_EQ(json["messages"], 300);
 }

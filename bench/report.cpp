@@ -76,18 +76,21 @@ void Report::add(const Pair& pair, const RunOutcome& outcome) {
   add_ratios(row(pair.scenario, pair.candidate.name).regimes[candidate.regime], pair.control->name, candidate, control);
 }
 
-bool Report::established(const Pair& pair) const {
+std::size_t Report::established(const Pair& pair) const {
   const auto has_enough = [](const Figures& figures) { return !figures.empty() && figures.front().samples.established(); };
+  std::size_t regimes = 0;
   for (const Row& row : rows_) {
     if (row.scenario != pair.scenario || row.transport != pair.candidate.name) continue;
     for (const auto& [regime, in] : row.regimes) {
-      if (!pair.control && has_enough(in.values)) return true;
+      if (regime == Regime::sibling) continue;
+      bool enough = !pair.control && has_enough(in.values);
       for (const auto& [control, ratios] : in.ratios) {
-        if (pair.control && control == pair.control->name && has_enough(ratios)) return true;
+        enough |= pair.control && control == pair.control->name && has_enough(ratios);
       }
+      regimes += enough ? 1 : 0;
     }
   }
-  return false;
+  return regimes;
 }
 
 namespace {

@@ -39,8 +39,8 @@ class Report {
   // One run of a pair: its segments in the order candidate, control.
   void add(const Pair& pair, const RunOutcome& outcome);
 
-  // Whether its ratio, or its value if it has no control, is established in some regime.
-  [[nodiscard]] bool established(const Pair& pair) const;
+  // Whether its ratio, or its value if it has no control, is established: near and far (2), in one of them (1), or in none.
+  [[nodiscard]] std::size_t established(const Pair& pair) const;
 
   [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
   [[nodiscard]] std::string table() const;

@@ -14,8 +14,9 @@
 
 namespace bench {
 
-// How often a pair is measured: the figures to reach in every sweep, or thrice while they are not established; the others in every fourth.
-enum Weight : std::uint8_t { kForOrientation, kFigure };
+// How often a pair is measured: what is for orientation in every fourth sweep; the figures to reach thrice in each while they are not
+// established anywhere, then once, and in every second when they are both near and far; the rivals once, until they are both.
+enum Weight : std::uint8_t { kForOrientation, kRival, kFigure };
 
 struct Pair {
   std::string scenario;  // "one-way/64B"

@@ -51,6 +51,7 @@ void add_round_trips(Suite& suite) {
   const Shape shape{kBytes};
   suite.push_back({scenario, contestant<RoundTrip<SingleLine<kBytes>>>("single line", shape), floor});
   suite.push_back({scenario, contestant<RoundTrip<FourLine<kBytes>>>("four lines", shape), floor});
+  suite.push_back({scenario, contestant<RoundTrip<RawLog<kBytes>>>("raw log", shape), floor});
   suite.push_back({scenario, contestant<RoundTrip<TwoChannels<BareRing<kBytes, PauseWait>>>>("bare", shape), floor});
 }
 
@@ -66,6 +67,10 @@ void add_controls(Suite& suite) {
   for (const std::size_t bytes : kSizes) {
     if (bytes >= 64 << 10) suite.push_back({one_way(bytes), memcpy_alone(bytes), bare(bytes)});
   }
+  suite.push_back({one_way(64), contestant<OneWay<BareRing<64, FirstRuleWait>>>("bare, first rule", kShape), bare(64)});
+  suite.push_back({one_way_batched(64),
+                   contestant<OneWay<BareRing<64, FirstRuleWait>>>("bare, first rule", {.bytes = 64, .batch = kBatch}),
+                   bare_batched(64)});
   for (const std::size_t bytes : kBatchedSizes) {
     Contestant singles = bare(bytes);
     singles.name = "bare, one by one";

@@ -28,6 +28,7 @@ void add_calls(Suite& suite) {
 }  // namespace
 
 void add_rivals(Suite& suite) {
+  const std::size_t before = suite.size();
   add_channel<Pipe>(suite, "pipe");
   add_channel<StreamSocket>(suite, "stream socket");
   add_channel<SeqpacketSocket>(suite, "seqpacket");
@@ -37,6 +38,7 @@ void add_rivals(Suite& suite) {
   if constexpr (ARUS_BENCH_ICEORYX) add_iceoryx(suite);
   if constexpr (ARUS_BENCH_ZEROMQ) add_zeromq(suite);
   if constexpr (ARUS_BENCH_NNG) add_nng(suite);
+  for (std::size_t i = before; i < suite.size(); ++i) suite[i].weight = kRival;
   if constexpr (ARUS_BENCH_THREADS) add_threads(suite);
 }
 
