@@ -89,10 +89,12 @@ class ConsumerState {
     for (PartitionReader& reader : readers_) all &= reader.settle_plainly();
     return all;
   }
+  static constexpr std::uint32_t kPausesPerClock = 64;  // a look at the clock costs as much as several at the ring
   // What a look came to. (As Result<bool> it would go through memory, and its destructor through every poll.) `failed`: error_ says how.
   enum class Look : std::uint8_t { nothing, something, failed };
   [[gnu::noinline]] Look collect();
   [[gnu::noinline]] void take_slowly(PartitionReader& reader, Look& look);
+  // consumer_wait.cpp
   Look wait(std::chrono::nanoseconds timeout);
   Look arm_descriptor();
   Look failed(Error error) noexcept {

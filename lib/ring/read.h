@@ -43,7 +43,8 @@ inline Found look(const Ring& ring, std::uint64_t position, View& view) noexcept
 
 // Whether a committed record stands there, for those who wait for one.
 inline bool is_committed(const RecordHeader& header, std::uint64_t lap_word) noexcept {
-  return ((header.h0.load(std::memory_order_acquire) ^ lap_word) & kStateAndLapMask) == static_cast<std::uint64_t>(State::committed);
+  return ((header.h0.load(std::memory_order_acquire) ^ lap_word) & kStateAndLapMask) ==
+         static_cast<std::uint64_t>(State::committed);
 }
 
 // The same for those who read one record after the other: true if a committed one stands there, in the lap that Ring::lap_word() gave that

@@ -93,9 +93,8 @@ Status ClientState::cannot_begin(std::string_view method, nanoseconds timeout) c
   if (timeout <= nanoseconds::zero())
     return Status(Code::deadline_exceeded, platform::format("the deadline of this call of '{}' was past when it was made", method));
   if (loaning_) return Status(Code::failed_precondition, "a request is being built in the ring; send or drop it first");
-  return Status(
-      Code::resource_exhausted,
-      platform::format("{} calls are in flight, which is the most (ClientConfig::max_in_flight)", config_.max_in_flight));
+  return Status(Code::resource_exhausted,
+                platform::format("{} calls are in flight, which is the most (ClientConfig::max_in_flight)", config_.max_in_flight));
 }
 
 inline ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming,
@@ -289,7 +288,7 @@ void ClientState::abort_loan(std::uint64_t handle) noexcept {
 ClientState::Slot* ClientState::find(std::uint64_t handle) noexcept {
   const std::uint32_t index = slot_of(handle);
   return handle != 0 && index < slots_.size() && slots_[index]->handle == handle && slots_[index]->owned ? slots_[index].get()
-                                                                                                    : nullptr;
+                                                                                                         : nullptr;
 }
 
 void ClientState::decide(Slot& slot, Status status) noexcept {

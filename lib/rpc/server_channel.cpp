@@ -60,7 +60,8 @@ std::optional<Code> ServerChannel::given_up(const ServerCall& call, std::int64_t
   return std::nullopt;
 }
 
-[[gnu::always_inline]] inline void ServerChannel::write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body, std::int64_t now) noexcept {
+[[gnu::always_inline]] inline void ServerChannel::write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body,
+                                                        std::int64_t now) noexcept {
   replies_.commit(claim, header, body.size(), now);
   ARUS_KILL_POINT("rpc-reply-committed");
   wake_client();

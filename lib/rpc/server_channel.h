@@ -158,8 +158,8 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   // One reply of a stream, if there is room; an error means that the call has ended.
   Outcome<bool> try_write(ServerCall& call, Bytes body, std::int64_t now);
   [[nodiscard]] bool cancelled(const ServerCall& call, std::int64_t now) const noexcept {
-    return gone_.load(std::memory_order_acquire) || file_.slot(slot_of(call.id)).cancelled.load(std::memory_order_relaxed) == call.id ||
-           now >= call.deadline;
+    return gone_.load(std::memory_order_acquire) ||
+           file_.slot(slot_of(call.id)).cancelled.load(std::memory_order_relaxed) == call.id || now >= call.deadline;
   }
   // A while, for room in the ring of replies; at most `ns`.
   void wait_for_room(std::int64_t ns) const noexcept;

@@ -359,8 +359,7 @@ void ServerState::run_handler(ServerCall& call, Bytes body, PollClock* clock) {
 void ServerState::threw(ServerCall& call, bool answers_yet, const char* what) {
   if (answers_yet) return;
   ServerChannel& channel = *call.channel;
-  std::string message =
-      platform::format("the handler of '{}' threw: {}", channel.core().methods[call.method].spec.name, what);
+  std::string message = platform::format("the handler of '{}' threw: {}", channel.core().methods[call.method].spec.name, what);
   static_cast<void>(channel.fail(call, Status(Code::internal, std::move(message)), platform::boot_time()));
 }
 
