@@ -203,11 +203,16 @@ Result<void> Membership::refresh() {
   // A change is written first and told of then; if one came in between, what was read is newer still, and is read once more.
   seen_ = generation;
   state_ = std::move(*state);
+  const Member* const self = state_.member(id_);
+  company_ = self != nullptr && std::any_of(state_.members.begin(), state_.members.end(), [&](const Member& member) {
+    return member.id != id_ && std::any_of(self->topics.begin(), self->topics.end(),
+                                           [&](const std::string& topic) { return member.wants(topic); });
+  });
   if (!watch_ && has_company()) {
     watch_ = platform::DeathWatch::open(*bus_.leases());
     ask_at_ = 0;  // who died before tells nobody any more
   }
-  if (state_.member(id_) == nullptr)
+  if (self == nullptr)
     return fail(Errc::fenced, "this consumer is no longer a member of group '{}'; subscribe again", config_.group);
   return {};
 }
@@ -222,11 +227,6 @@ bool Membership::somebody_is_due(std::int64_t now, bool thoroughly) const {
 }
 
 Result<void> Membership::look_after(std::int64_t now) {
-  if (!has_company()) {
-    if (now < ask_at_) return {};
-    ask_at_ = now + kAskAnyway;
-    return file_->generation() == seen_ ? refresh() : Result<void>{};  // a change that nobody told of
-  }
   if (watch_ && now >= hear_at_) {
     hear_at_ = now + kHearEvery;
     if (watch_->heard()) suspicious_till_ = now + kSuspicious;
@@ -234,10 +234,10 @@ Result<void> Membership::look_after(std::int64_t now) {
   if (now >= suspicious_till_ && now < ask_at_) return {};
   const bool anyway = now >= ask_at_;
   if (anyway) {
-    ask_at_ = now + (watch_ ? kAskAnyway : kAskUntold);
-    if (auto read = refresh(); !read) return read;
+    ask_at_ = now + (watch_ || !has_company() ? kAskAnyway : kAskUntold);
+    if (auto read = refresh(); !read) return read;  // also for a change that nobody told of
   }
-  if (!somebody_is_due(now, anyway)) return {};
+  if (state_.members.size() == 1 || !somebody_is_due(now, anyway)) return {};
   auto changed = file_->change(
       [&](GroupState& state) -> Result<bool> {
         if (!reap(state, *file_, bus_)) return false;  // somebody else was faster

@@ -53,8 +53,8 @@ class Membership {
   // Tells the others that a partition is free.
   void tell() const noexcept { file_->changes().wake(); }
 
-  // Other members' deaths concern this one. Then: something to sleep on that tells of them, or -1.
-  [[nodiscard]] bool has_company() const noexcept { return state_.members.size() > 1; }
+  // There are others who want some of its topics, so that their deaths concern it. Then: something to sleep on that tells of them, or -1.
+  [[nodiscard]] bool has_company() const noexcept { return company_; }
   [[nodiscard]] int watch_descriptor() const noexcept { return watch_ ? watch_->descriptor() : -1; }
   // Somebody may just have died whose lease is not released yet: look_after() is worth another call at once.
   [[nodiscard]] bool is_suspicious(std::int64_t now) const noexcept { return now < suspicious_till_; }
@@ -72,6 +72,7 @@ class Membership {
   std::uint64_t id_ = 0;
   std::uint64_t seen_ = 0;  // the generation of state_
   GroupState state_;
+  bool company_ = false;
   std::int64_t hear_at_ = 0;          // boot clock: when to look next whether the watch has heard anything
   std::int64_t ask_at_ = 0;           // boot clock: when to ask next who lives
   std::int64_t suspicious_till_ = 0;  // boot clock: somebody may just have died

@@ -228,6 +228,7 @@ std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own,
       } else if (low >= settled.from && low < settled.to && least <= settled.to) {
         std::uint64_t expected = low;  // raised meanwhile: look again
         const std::uint64_t to = boundary_between(ring, std::min(least + ring.slice, settled.to), settled.to, step);
+        ARUS_KILL_POINT("M-own");
         ring.header->low.position.compare_exchange_strong(expected, to, memory_order_acq_rel);
       } else if (!walk_low(ring, low, least, step, own, refusal)) {
         return 0;

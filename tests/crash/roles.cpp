@@ -84,6 +84,8 @@ Role producer(Producers producers, bool lossless, Act act) {
             .bystander = many,
             .sends = true,
             .victim = {}};
+  // What is not its own it must look at to make room, then what is.
+  if (!lossless) role.before = [](World& world) { send_now(world, 40); };
   role.victim = [act](World& world, std::uint32_t sender) {
     world.send({.sender = sender, .count = 220, .act = act, .pause_every_8th = microseconds(400)});
   };

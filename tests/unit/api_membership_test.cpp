@@ -225,6 +225,20 @@ TEST_F(ApiMembership, TheDeadAreReplacedAndWhatTheyDidNotSettleComesAgain) {
   EXPECT_EQ(must(must(bus.group("g")).describe()).members.size(), 1u);
 }
 
+// Nobody waits for its partitions, and nobody is woken by its death; it is taken out nevertheless.
+TEST_F(ApiMembership, ADeadOneOfOtherTopicsIsTakenOut) {
+  create("t", {.partitions = 2});
+  create("u", {.partitions = 2});
+  Child other([&](const Child::Side& side) { member_elsewhere(side, {"u"}); });
+  ASSERT_TRUE(other.await());
+  Consumer one = member({"t"});
+  const auto members = [&] { return must(must(bus.group("g")).describe()).members.size(); };
+  ASSERT_EQ(members(), 2u);
+  other.kill();
+  EXPECT_TRUE(until({&one}, [&] { return members() == 1; }));
+  EXPECT_EQ(reads(one), "t:0 t:1");
+}
+
 // A change that its author did not live to tell of is noticed all the same.
 TEST_F(ApiMembership, AStateThatNobodyWasToldOfIsFollowed) {
   create("t", {.partitions = 2});
