@@ -49,7 +49,9 @@ class ClientChannel {
   // ---- requests
   // The line of the next request's body, which nobody polls.
   void prefetch() const noexcept { platform::prefetch_for_write(requests_.next_body()); }
-  bool claim(std::size_t size, LaneWriter::Claim& claim) noexcept { return requests_.claim(cells_for(size), 0, claim); }
+  [[gnu::always_inline]] bool claim(std::size_t size, LaneWriter::Claim& claim) noexcept {
+    return requests_.claim(cells_for(size), 0, claim);
+  }
   [[nodiscard]] std::byte* body(const LaneWriter::Claim& claim) const noexcept { return requests_.body(claim); }
   void withdraw(const LaneWriter::Claim& claim) noexcept { requests_.withdraw(claim); }
   [[gnu::always_inline]] void commit(const LaneWriter::Claim& claim, const CallHeader& call, std::size_t size,

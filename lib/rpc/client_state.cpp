@@ -97,8 +97,9 @@ Status ClientState::cannot_begin(std::string_view method, nanoseconds timeout) c
                 platform::format("{} calls are in flight, which is the most (ClientConfig::max_in_flight)", config_.max_in_flight));
 }
 
-inline ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size, const CallOptions& options, bool streaming,
-                                             LaneWriter::Claim& claim, std::int64_t& now, Status& why) {
+[[gnu::always_inline]] inline ClientState::Slot* ClientState::begin(std::string_view method, std::size_t size,
+                                                                    const CallOptions& options, bool streaming,
+                                                                    LaneWriter::Claim& claim, std::int64_t& now, Status& why) {
   ++calls_;
   if (channels_.size() == 1) channels_.front()->prefetch();
   const nanoseconds timeout = options.timeout.value_or(config_.timeout);
@@ -168,7 +169,8 @@ bool ClientState::claim_slowly(Slot& slot, LaneWriter::Claim& claim, Status& why
   }
 }
 
-void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now) {
+[[gnu::always_inline]] inline void ClientState::commit_now(Slot& slot, const LaneWriter::Claim& claim, std::size_t size,
+                                                           std::int64_t now) {
   const std::uint32_t index = index_of(slot);
   ClientChannel& channel = *slot.channel;
   slot.id = ++last_id_ << 16 | index;
@@ -185,6 +187,10 @@ void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t
                           .flags = 0,
                           .reserved = 0};
   channel.commit(claim, header, size, now);
+}
+
+void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now) {
+  commit_now(slot, claim, size, now);
 }
 
 // A slot of its own for a call that ended before it began, so that its Call is as any other.
@@ -218,7 +224,7 @@ Outcome<Reply> ClientState::call(std::string_view method, Bytes request, const C
   if (slot == nullptr) [[unlikely]]
     return not_ok(std::move(why));
   if (!request.empty()) platform::copy(slot->channel->body(claim), request.data(), request.size());
-  commit(*slot, claim, request.size(), now);
+  commit_now(*slot, claim, request.size(), now);
   wait_until(kForever.count(), [slot] { return slot->decided; });
   return take(*slot);
 }

@@ -106,6 +106,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::uint64_t fail_at_once(Status status);
   [[nodiscard]] std::uint32_t index_of(const Slot& slot) const noexcept { return slot_of(slot.handle); }
   void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now);
+  void commit_now(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now);
   std::uint32_t number_of(std::string_view method);
   [[gnu::noinline]] std::uint32_t look_up(std::string_view method);
   void decide(Slot& slot, Status status) noexcept;
@@ -116,7 +117,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
       ready_.push_back(index_of(slot));
   }
   // The server owes nothing for this slot any more.
-  void off_wire(Slot& slot) noexcept {
+  [[gnu::always_inline]] void off_wire(Slot& slot) noexcept {
     if (!slot.on_wire) return;
     slot.on_wire = false;
     --slot.channel->expecting;
@@ -128,7 +129,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
     return {item.copy ? nullptr : slot.channel, item.position, item.body, std::move(item.copy)};
   }
   // Free again, if neither the caller nor the server needs it.
-  void release(Slot& slot) noexcept {
+  [[gnu::always_inline]] void release(Slot& slot) noexcept {
     if (slot.owned || slot.on_wire) return;
     const std::uint32_t index = index_of(slot);
     (index < config_.max_in_flight ? free_ : free_failed_).push_back(index);

@@ -279,7 +279,7 @@ std::size_t ServerState::look() {
   return taken;
 }
 
-inline void ServerState::accept(ServerChannel& channel, ServerCall& call, Bytes body) {
+[[gnu::always_inline]] inline void ServerState::accept(ServerChannel& channel, ServerCall& call, Bytes body) {
   const std::int64_t now = clock_.now();
   if (draining_ || call.method >= core_->methods.size() || !core_->methods[call.method].takes(body.size()) ||
       core_->outstanding.load(std::memory_order_relaxed) >= core_->config.max_outstanding) [[unlikely]]
