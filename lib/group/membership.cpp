@@ -205,9 +205,9 @@ Result<void> Membership::refresh() {
   state_ = std::move(*state);
   const Member* const self = state_.member(id_);
   company_ = self != nullptr && std::any_of(state_.members.begin(), state_.members.end(), [&](const Member& member) {
-    return member.id != id_ && std::any_of(self->topics.begin(), self->topics.end(),
-                                           [&](const std::string& topic) { return member.wants(topic); });
-  });
+               return member.id != id_ && std::any_of(self->topics.begin(), self->topics.end(),
+                                                      [&](const std::string& topic) { return member.wants(topic); });
+             });
   if (!watch_ && has_company()) {
     watch_ = platform::DeathWatch::open(*bus_.leases());
     ask_at_ = 0;  // who died before tells nobody any more

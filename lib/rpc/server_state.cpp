@@ -494,6 +494,7 @@ void ServerState::finish_stage(std::int64_t patience) {
   const platform::Deadline deadline = platform::Deadline::after(patience);
   sweep_ = true;
   for (;;) {
+    clock_.forget();
     look();
     if (core_->outstanding.load(std::memory_order_acquire) == 0 || deadline.passed()) break;
     const timespec nap{0, 100'000};

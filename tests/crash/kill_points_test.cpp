@@ -31,7 +31,8 @@ struct Case {
 // What the victim was sending when it died at a point of the producer's way; by the protocol's table "What a crash leaves".
 enum class InFlight : std::uint8_t { any, nothing, uncommitted, delivered };
 InFlight expected(std::string_view point) {
-  static const std::set<std::string_view> none{"C3", "C4", "C5-torn", "M-own", "M-walk", "M-low", "M-fence", "M-limit", "M-dead", "M-evict"};
+  static const std::set<std::string_view> none{"C3",    "C4",      "C5-torn", "M-own",  "M-walk",
+                                               "M-low", "M-fence", "M-limit", "M-dead", "M-evict"};
   static const std::set<std::string_view> open{"C5", "C6", "C7", "batch", "before-settle"};
   if (none.contains(point) || point.starts_with("E-")) return InFlight::nothing;
   if (open.contains(point)) return InFlight::uncommitted;

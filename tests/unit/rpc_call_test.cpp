@@ -527,6 +527,31 @@ TEST_F(RpcTest, EndedCallsAreCounted) {
   EXPECT_EQ(server.statistics().calls, 13u);
 }
 
+TEST_F(RpcTest, TimesOfCallsCountTheirHandlers) {
+  rpc::Server server = must(bus.server("test"));
+  must(server.method("slow", [](const rpc::Incoming& request) {
+    std::this_thread::sleep_for(3ms);
+    return request.body();
+  }));
+  Serving serving(std::move(server));
+  rpc::Client client = connect();
+  for (int i = 0; i < 3; ++i) must(client.call("slow", kNull));
+  rpc::Call four = client.call_async("slow", kNull);  // the second of these waits for the first one's handler as well
+  rpc::Call five = client.call_async("slow", kNull);
+  must(four.get());
+  must(five.get());
+  std::chrono::nanoseconds p50{};
+  std::chrono::nanoseconds p99{};
+  for (std::uint64_t ended = 0; ended < 5;) {  // the last count comes after the last reply
+    const rpc::MethodInfo slow = must(bus.service("test")).servers.at(0).methods.at(0);
+    ended = slow.ended[0];
+    p50 = slow.p50;
+    p99 = slow.p99;
+  }
+  EXPECT_GE(p50, 3ms);
+  EXPECT_GE(p99, 6ms);
+}
+
 TEST_F(RpcTest, NothingIsLeftBehind) {
   {
     Serving serving(echoing(bus));
