@@ -107,5 +107,41 @@ TEST_F(ApiLayout, OfABatch) {
   EXPECT_EQ(word(4096 + 16), 6ull << 32 | 3) << "one claim";
 }
 
+// A batch that ends where an earlier lap's payload looks like a mark is claimed with a cell of padding, which belongs to its last record.
+TEST_F(ApiLayout, OfABatchBeforeAnImitation) {
+  constexpr std::size_t kCell = 64;
+  for (const bool alone : {true, false}) {  // values alone, and messages that have more
+    create("t", {.max_producers = 1});
+    Producer producer = must(must(bus.topic("t")).producer());
+    Consumer reader = must(bus.consumer({.group = "g", .start = Start::earliest}));
+    must(reader.subscribe({"t"}));
+    read();
+    const std::uint64_t imitation = word(40) ^ (2u | 2u << 2 | 1ull << 36);  // committed, of the next lap, one cell
+    std::string large(16 * kCell - 32, 'x');
+    std::memcpy(large.data() + 3 * kCell - 32, &imitation, sizeof imitation);
+    for (int i = 0; i < 64; ++i) {
+      must(producer.send(bytes(large)));
+      ASSERT_EQ(must(reader.poll(kSoon)).size(), 1u);
+    }
+    const std::vector<Bytes> values(3, bytes("small"));
+    const std::vector<Message> messages(3, Message{bytes("small"), {.timestamp = 9}});
+    ASSERT_EQ(must(alone ? producer.send_values(values) : producer.send_many(messages)), 3u);
+    must(producer.send(bytes("next")));
+    read();
+    for (std::uint64_t i = 0; i < 3; ++i)
+      EXPECT_EQ((word(65536 + kCell * i) ^ word(40)) >> 36, i == 2 ? 2u : 1u) << "cells of " << i;
+    std::string heard;
+    while (heard.find("next") == std::string::npos) {
+      const Batch batch = must(reader.poll(kSoon));
+      ASSERT_FALSE(batch.empty());
+      EXPECT_TRUE(batch.gaps().empty());
+      for (const Record& record : batch) heard += std::string(text(record.value())) + ' ';
+    }
+    EXPECT_EQ(heard, "small small small next ");
+    must(reader.unsubscribe("t"));
+    must(bus.remove("t"));
+  }
+}
+
 }  // namespace
 }  // namespace arus::test

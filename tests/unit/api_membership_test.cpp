@@ -8,64 +8,11 @@
 #include <set>
 #include <thread>
 
-#include "api_support.h"
 #include "group/group_file.h"
+#include "membership_support.h"
 
 namespace arus::test {
 namespace {
-
-class ApiMembership : public ApiTest {
- protected:
-  static ConsumerConfig config(std::string instance = {}) {
-    return {.group = "g", .start = Start::earliest, .wait = Wait::sleeping(), .instance = std::move(instance)};
-  }
-  // With a bus, and so a life, of its own.
-  Consumer member(const std::vector<std::string>& topics, const ConsumerConfig& with = config()) {
-    Consumer consumer = must(must(Bus::open(path())).consumer(with));
-    must(consumer.subscribe(topics));
-    return consumer;
-  }
-  // A member in another process; it polls until it is told to go on, or dies.
-  void member_elsewhere(const Child::Side& side, const std::vector<std::string>& topics, const ConsumerConfig& with = config()) {
-    Consumer consumer = member(topics, with);
-    while (consumer.assignment().empty()) must(consumer.poll(1ms));
-    side.arrive_and_wait();
-  }
-  void send(std::uint32_t partition, const std::string& value, const std::string& topic = "t") {
-    must(must(must(bus.topic(topic)).producer({.partition = partition})).send(bytes(value), {.partition = partition}));
-  }
-  // Polls them all in turn until it is so. What they are handed in the meantime is kept in `heard`.
-  testing::AssertionResult until(const std::vector<Consumer*>& consumers, const std::function<bool()>& holds) {
-    const auto deadline = std::chrono::steady_clock::now() + kSoon;
-    while (!holds()) {
-      if (std::chrono::steady_clock::now() > deadline) return testing::AssertionFailure() << "not in time";
-      for (Consumer* consumer : consumers)
-        for (const Record& record : must(consumer->poll(1ms))) heard += std::string(text(record.value())) + ' ';
-    }
-    return testing::AssertionSuccess();
-  }
-  // "t:0 t:1"
-  static std::string reads(const Consumer& consumer) {
-    std::vector<std::string> all;
-    for (const TopicPartition& one : consumer.assignment()) all.push_back(one.topic + ':' + std::to_string(one.partition));
-    std::sort(all.begin(), all.end());
-    std::string line;
-    for (const std::string& one : all) line += (line.empty() ? "" : " ") + one;
-    return line;
-  }
-  // Each partition is read by one of them, by as many each as it says.
-  static bool shared(const std::vector<const Consumer*>& consumers, const std::vector<std::size_t>& counts) {
-    std::multiset<std::string> all;
-    for (std::size_t i = 0; i < consumers.size(); ++i) {
-      if (consumers[i]->assignment().size() != counts[i]) return false;
-      for (const TopicPartition& one : consumers[i]->assignment()) all.insert(one.topic + ':' + std::to_string(one.partition));
-    }
-    const std::set<std::string> different(all.begin(), all.end());
-    EXPECT_EQ(different.size(), all.size()) << "a partition that two read";
-    return true;
-  }
-  std::string heard;
-};
 
 // ---- sharing ---------------------------------------------------------------------------------------------------------------------
 
@@ -456,102 +403,6 @@ TEST_F(ApiMembership, BadPatterns) {
   Consumer two = must(bus.consumer(config()));
   must(two.subscribe({"t"}));
   EXPECT_TRUE(fails(two.subscribe_pattern("t"), Errc::invalid_argument, {"by name"}));
-}
-
-// ---- commits -------------------------------------------------------------------------------------------------------------------
-
-class ApiCommit : public ApiMembership {
- protected:
-  ApiCommit() {
-    create("t", {.partitions = 2});
-    for (int i = 0; i < 6; ++i) send(0, std::to_string(i));
-  }
-  static ConsumerConfig by_hand(std::uint32_t most = 256) {
-    ConsumerConfig config = ApiMembership::config();
-    config.auto_commit = false;
-    config.max_records = most;
-    return config;
-  }
-  // Where a successor starts.
-  std::uint64_t committed(std::uint32_t partition = 0) {
-    for (const GroupPartition& one : must(must(bus.group("g")).describe()).partitions)
-      if (one.partition == partition) return one.committed;
-    return ~0ull;
-  }
-};
-
-TEST_F(ApiCommit, PollsSettleNothingWhenTheCallerCommits) {
-  std::optional<Consumer> one = member({"t"}, by_hand(2));
-  EXPECT_EQ(now(*one), "0 1");
-  EXPECT_EQ(now(*one), "2 3");
-  EXPECT_EQ(committed(), 0u);
-  one.reset();
-  one = member({"t"}, by_hand(2));
-  EXPECT_EQ(now(*one), "0 1");
-  must(one->commit());
-  EXPECT_EQ(committed(), 2u);
-  EXPECT_EQ(now(*one), "2 3");
-  one.reset();
-  one = member({"t"}, by_hand());
-  EXPECT_EQ(now(*one), "2 3 4 5");
-}
-
-TEST_F(ApiCommit, OneRecordAndWhatCameBefore) {
-  std::optional<Consumer> one = member({"t"}, by_hand(4));
-  const Batch batch = must(one->poll(kSoon));
-  must(one->commit(batch[1]));
-  EXPECT_EQ(committed(), 2u);
-  EXPECT_EQ(now(*one), "4 5");
-  EXPECT_EQ(must(one->position("t", 0)), 6u);
-  must(one->commit("t", 0, 3));
-  EXPECT_EQ(committed(), 3u);
-  must(one->commit("t", 0, 1));
-  EXPECT_EQ(committed(), 3u) << "never back";
-  must(one->commit("t", 0, 5));
-  EXPECT_EQ(committed(), 5u);
-  one.reset();
-  one = member({"t"}, by_hand());
-  EXPECT_EQ(now(*one), "5");
-  must(one->commit("t", 0, 6));
-  EXPECT_EQ(committed(), 6u);
-}
-
-// With thousands of batches in between the steps become coarser, and never wrong.
-TEST_F(ApiCommit, ManyBatchesBetweenCommits) {
-  Producer producer = must(create("big", {.partition_bytes = 256 << 10}).producer());
-  constexpr int kMany = 3000;
-  for (int i = 0; i < kMany; ++i) must(producer.send(bytes(std::to_string(i))));
-  std::optional<Consumer> one = member({"big"}, by_hand(1));
-  for (int i = 0; i < kMany; ++i) ASSERT_EQ(now(*one), std::to_string(i));
-  for (const std::uint64_t at : {450u, 451u, 2000u, 2999u}) {
-    must(one->commit("big", 0, at));
-    EXPECT_EQ(committed(), at);
-  }
-  one.reset();
-  one = member({"big"}, by_hand(1));
-  EXPECT_EQ(now(*one), "2999");
-}
-
-TEST_F(ApiCommit, BadCommits) {
-  Consumer one = member({"t"}, by_hand(2));
-  EXPECT_TRUE(fails(one.commit("t", 0, 1), Errc::out_of_range, {"offset 1", "partition 0", "'t'", "next is 0"}));
-  EXPECT_EQ(now(one), "0 1");
-  EXPECT_TRUE(fails(one.commit("t", 0, 3), Errc::out_of_range, {"offset 3", "next is 2"}));
-  EXPECT_TRUE(fails(one.commit("t", 7, 0), Errc::not_found, {"partition 7"}));
-  EXPECT_TRUE(fails(one.commit("x", 0, 0), Errc::not_found, {"'x'"}));
-  EXPECT_EQ(committed(), 0u);
-  Consumer observer = observe("t");
-  EXPECT_TRUE(fails(observer.commit("t", 0, 0), Errc::invalid_argument, {"observer"}));
-}
-
-// A record of a partition that has moved on meanwhile is not this member's to commit.
-TEST_F(ApiCommit, AfterThePartitionHasMoved) {
-  Consumer one = member({"t"}, by_hand(1));
-  EXPECT_EQ(now(one), "0");
-  Consumer two = member({"t"}, by_hand(1));
-  ASSERT_TRUE(until({&one, &two}, [&] { return shared({&one, &two}, {1, 1}); }));
-  Consumer& other = reads(one) == "t:0" ? two : one;
-  EXPECT_TRUE(fails(other.commit("t", 0, 1), Errc::not_found));
 }
 
 // ---- settings --------------------------------------------------------------------------------------------------------------------
