@@ -254,7 +254,7 @@ class RawChannel {
     template <class Each>
     std::size_t poll(Each&& each) noexcept {
       std::byte* const record = next();
-      if (kRecord > kLine) __builtin_prefetch(record + kLine);
+      if constexpr (kRecord > kLine) __builtin_prefetch(record + kLine);
       if (word_at(record).load(std::memory_order_acquire) != count_ + 1) {
         cpu_pause();
         return 0;

@@ -9,15 +9,13 @@
 namespace arus::detail {
 
 using platform::fail;
+using platform::kIdleSleep;
 using platform::pass;
 using std::chrono::nanoseconds;
 
 namespace {
 
-constexpr std::int64_t kMillisecond = 1'000'000;  // ns
-// A wake-up that died with its sender is made up for after this. Not a second: what is done then may block as well, in the kernel, and all of
-// it together is to be at most once a second.
-constexpr std::int64_t kIdleSleep = 1'250 * kMillisecond;
+constexpr std::int64_t kMillisecond = 1'000'000;           // ns
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // behind an open claim: its owner may die without waking anybody
 constexpr std::int64_t kBlindSleep = kMillisecond;         // without permission to be woken
 constexpr std::int64_t kPendingSleep = 50 * kMillisecond;  // a reader that lets go may die before it tells

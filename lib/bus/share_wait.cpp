@@ -9,13 +9,13 @@
 namespace arus::detail {
 
 using platform::fail;
+using platform::kIdleSleep;
 using platform::pass;
 using std::chrono::nanoseconds;
 
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;           // ns
-constexpr std::int64_t kIdleSleep = 1'250 * kMillisecond;  // a wake-up that died with its sender is made up for after this
 constexpr std::int64_t kDoubtfulSleep = 2 * kMillisecond;  // somebody may die without waking anybody, or is stopped
 constexpr std::int64_t kUntoldSleep = 5 * kMillisecond;    // among others, without a death watch
 constexpr std::int64_t kSuspicious = 20 * kMillisecond;    // the lock of a lease is released a moment after its event

@@ -6,6 +6,7 @@
 #include "group/assignor.h"
 #include "group/cursor.h"
 #include "group/group_table.h"
+#include "platform/bells.h"
 #include "platform/clock.h"
 #include "platform/error.h"
 #include "platform/kill_point.h"
@@ -18,7 +19,7 @@ using platform::pass;
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kAskAnyway = 1'250 * kMillisecond;  // an event may get lost; with each idle wake-up
+constexpr std::int64_t kAskAnyway = platform::kIdleSleep;  // an event may get lost; with each idle wake-up
 constexpr std::int64_t kHearEvery = 5 * kMillisecond;      // while it does not sleep: a look costs a system call
 constexpr std::int64_t kAskUntold = 5 * kMillisecond;      // without a death watch
 constexpr std::int64_t kSuspicious = 20 * kMillisecond;    // the lock of a lease is released a moment after its event

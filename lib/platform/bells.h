@@ -17,6 +17,10 @@
 
 namespace arus::platform {
 
+// How long somebody sleeps who waits for nothing but a bell: a wake-up that died with its sender is made up for after this. Not a second:
+// what is done then may block as well, in the kernel, and all of it together is to be at most once a second. In ns.
+inline constexpr std::int64_t kIdleSleep = 1'250'000'000;
+
 class Bells {
  public:
   static Result<void> create(const std::string& path, std::uint32_t count, const Ownership& ownership);

@@ -4,12 +4,13 @@
 // and ring bytes only inside its own open claim [p, p + n). Other producers and repairers read slot and header.
 //
 // Invariants. limit <= low + C, so that a claim never covers what a reader may still need. A header that is VALID at p was written by
-// the one that claimed p, or by a repairer after the claimer's death. Of a producer's claims only the last can be unmarked.
+// the one that claimed p, or by a repairer after the claimer's death. Of a producer's claims only the last can be unmarked. Every claim
+// from sole_since_ to the end of a producer's last one is its own: each claim's C5 has compared the owner of the one before it.
 //
 // Pairs. tail.w0: CAS (release) with the acquire load in C1, which makes the winner's slot visible to whoever sees its claim.
 // h0 COMMITTED (release) with the readers' acquire load of h0: makes h1..h3 and the payload visible. slot.w0 (release) with the
 // repairer's acquire load: makes w1 and w2 visible. status.slots_used (before the first claim) with the look at the slots behind a later
-// claim (note_in_index): the same compare-and-swap makes it visible.
+// claim (note_in_index): the same compare-and-swap makes it visible, and slot.largest_timestamp, stored before the claims that it bounds.
 //
 // What a crash leaves:
 //   before C5        nothing claimed; a stale intent in the slot, settled when the slot is registered again
@@ -115,7 +116,7 @@ class Appender {
   [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
   // The same, C1 to C7 until it is clear, whatever it takes. False: refusal() says why.
   [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
-  // No record of claim_plain() will have a larger timestamp until this is called again. (A bound for the index is as good as the largest
+  // No record of claim_quietly() and insist() will have a larger timestamp until this is called again. (A bound for the index is as good as the largest
   // itself, and costs nothing in a claim.)
   void expect_up_to(std::int64_t timestamp) noexcept {
     if (timestamp <= largest_timestamp_) return;

@@ -35,7 +35,7 @@ class WaitSet {
       : words_(static_cast<Word*>(memory)), bells_(bells), word_count_((bells->count() + 63) / 64) {}
   [[nodiscard]] explicit operator bool() const noexcept { return bells_ != nullptr; }
 
-  // The waiter's W1 to W3.
+  // The waiter's W1 to W3. Not of an empty set.
   void arm(std::uint32_t bell) const noexcept {
     words_[1 + bell / 64].fetch_or(1ull << bell % 64, std::memory_order_acq_rel);
     words_[0].fetch_or(1ull << bell / 64, std::memory_order_acq_rel);
@@ -51,8 +51,8 @@ class WaitSet {
 
  private:
   void ring_all() const noexcept;
-  inline static Word nobody{0};
-  Word* words_ = &nobody;
+  inline static Word nobodys_{0};  // the summary of every empty set, so that a waker need not ask whether its set is one
+  Word* words_ = &nobodys_;
   platform::Bells* bells_ = nullptr;
   std::uint32_t word_count_ = 0;
 };

@@ -59,7 +59,8 @@ class ClientChannel {
     ARUS_KILL_POINT("rpc-request-claimed");
     requests_.commit(claim, call, size, now);
     ARUS_KILL_POINT("rpc-request-committed");
-    platform::fence_full();
+    platform::
+        fence_full();  // pairs with those of a server that goes to sleep, or from rings to doorbells (layout.h, server_state.h)
     const Attention& attention = file_.attention();
     if ((attention.doorbell.load(std::memory_order_relaxed) | attention.sleeper.load(std::memory_order_relaxed)) != 0) [[unlikely]]
       ring_doorbell();

@@ -218,7 +218,7 @@ bool ClientState::again_elsewhere(Slot& slot, const ClientChannel& not_this, boo
   if (body == nullptr || stamper_.now() >= slot.deadline) return false;
   ClientChannel* next = choose(&not_this);
   LaneWriter::Claim claim;
-  if (next == nullptr || check(*next, slot).code() != Code::ok || !next->claim(slot.size, claim)) return false;
+  if (next == nullptr || !fits(*next, slot) || !next->claim(slot.size, claim)) return false;
   platform::copy(next->body(claim), body, slot.size);
   --slot.channel->expecting;
   --in_flight_;
@@ -323,23 +323,21 @@ void ClientState::number_methods(ClientChannel& channel) const {
   }
 }
 
-Status ClientState::check(ClientChannel& channel, const Slot& slot) const {
+Status ClientState::misfit(ClientChannel& channel, const Slot& slot) const {
   const std::int32_t index = index_in(channel, slot.method);
-  if (index < 0) [[unlikely]]
+  if (index < 0)
     return Status(Code::unimplemented, platform::format("service '{}' has no method '{}'", service_, methods_[slot.method]));
   const MethodSpec& spec = channel.methods()[static_cast<std::size_t>(index)];
-  if (spec.request_size != 0 && slot.size != spec.request_size) [[unlikely]]
+  if (spec.request_size != 0 && slot.size != spec.request_size)
     return Status(Code::invalid_argument, platform::format("method '{}' takes requests of {} bytes, this one has {}", spec.name,
                                                            spec.request_size, slot.size));
-  if (slot.size > most_body()) [[unlikely]]
+  if (slot.size > most_body())
     return Status(
         Code::out_of_range,
         platform::format("the request has {} bytes, and the largest that fits the ring has {}; connect with a larger ring_bytes",
                          slot.size, most_body()));
-  if ((spec.flags & kStreaming) != 0 && !slot.streaming) [[unlikely]]
-    return Status(Code::invalid_argument,
-                  platform::format("method '{}' gives a stream of replies; call it with stream()", spec.name));
-  return Status(Code::ok);
+  return Status(Code::invalid_argument,
+                platform::format("method '{}' gives a stream of replies; call it with stream()", spec.name));
 }
 
 }  // namespace arus::rpc::detail

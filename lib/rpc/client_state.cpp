@@ -150,7 +150,7 @@ bool ClientState::claim_slowly(Slot& slot, LaneWriter::Claim& claim, Status& why
       }
     }
     if (!fits(*channel, slot)) [[unlikely]] {
-      why = check(*channel, slot);
+      why = misfit(*channel, slot);
       return false;
     }
     slot.channel = channel;
@@ -167,30 +167,6 @@ bool ClientState::claim_slowly(Slot& slot, LaneWriter::Claim& claim, Status& why
     const timespec nap{0, 50'000};
     if (config_.wait.mode != Wait::Mode::spin) nanosleep(&nap, nullptr);
   }
-}
-
-[[gnu::always_inline]] inline void ClientState::commit_now(Slot& slot, const LaneWriter::Claim& claim, std::size_t size,
-                                                           std::int64_t now) {
-  const std::uint32_t index = index_of(slot);
-  ClientChannel& channel = *slot.channel;
-  slot.id = ++last_id_ << 16 | index;
-  slot.position = claim.position;
-  slot.size = size;
-  slot.on_wire = true;
-  ++slot.attempts;
-  ++channel.expecting;
-  ++in_flight_;
-  const CallHeader header{.id = slot.id,
-                          .deadline = slot.deadline,
-                          .method = static_cast<std::uint32_t>(channel.method_index[slot.method]),
-                          .code = 0,
-                          .flags = 0,
-                          .reserved = 0};
-  channel.commit(claim, header, size, now);
-}
-
-void ClientState::commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now) {
-  commit_now(slot, claim, size, now);
 }
 
 // A slot of its own for a call that ended before it began, so that its Call is as any other.
@@ -224,7 +200,7 @@ Outcome<Reply> ClientState::call(std::string_view method, Bytes request, const C
   if (slot == nullptr) [[unlikely]]
     return not_ok(std::move(why));
   if (!request.empty()) platform::copy(slot->channel->body(claim), request.data(), request.size());
-  commit_now(*slot, claim, request.size(), now);
+  commit(*slot, claim, request.size(), now);
   wait_until(kForever.count(), [slot] { return slot->decided; });
   return take(*slot);
 }

@@ -105,8 +105,24 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   [[gnu::noinline]] bool claim_slowly(Slot& slot, LaneWriter::Claim& claim, Status& why);
   std::uint64_t fail_at_once(Status status);
   [[nodiscard]] std::uint32_t index_of(const Slot& slot) const noexcept { return slot_of(slot.handle); }
-  void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now);
-  void commit_now(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now);
+  [[gnu::always_inline]] void commit(Slot& slot, const LaneWriter::Claim& claim, std::size_t size, std::int64_t now) {
+    const std::uint32_t index = index_of(slot);
+    ClientChannel& channel = *slot.channel;
+    slot.id = ++last_id_ << 16 | index;
+    slot.position = claim.position;
+    slot.size = size;
+    slot.on_wire = true;
+    ++slot.attempts;
+    ++channel.expecting;
+    ++in_flight_;
+    const CallHeader header{.id = slot.id,
+                            .deadline = slot.deadline,
+                            .method = static_cast<std::uint32_t>(channel.method_index[slot.method]),
+                            .code = 0,
+                            .flags = 0,
+                            .reserved = 0};
+    channel.commit(claim, header, size, now);
+  }
   std::uint32_t number_of(std::string_view method);
   [[gnu::noinline]] std::uint32_t look_up(std::string_view method);
   void decide(Slot& slot, Status status) noexcept;
@@ -175,7 +191,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
     return channel.method_index[method];
   }
   void number_methods(ClientChannel& channel) const;
-  // Whether nothing speaks against a call of this slot's method; check() says what does.
+  // Whether nothing speaks against a call of this slot's method; misfit() says what does.
   [[nodiscard]] bool fits(ClientChannel& channel, const Slot& slot) const {
     const std::int32_t index = index_in(channel, slot.method);
     if (index < 0) return false;
@@ -183,7 +199,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
     return (spec.request_size == 0 || slot.size == spec.request_size) && slot.size <= most_body_ &&
            ((spec.flags & kStreaming) == 0 || slot.streaming);
   }
-  [[gnu::noinline]] Status check(ClientChannel& channel, const Slot& slot) const;
+  [[gnu::noinline]] Status misfit(ClientChannel& channel, const Slot& slot) const;
   // Polls until `enough()`, for `until` (boot clock) at most.
   template <class Enough>
   bool wait_until(std::int64_t until, Enough enough);

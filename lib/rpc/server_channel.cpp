@@ -52,14 +52,6 @@ ServerChannel::ServerChannel(std::shared_ptr<ServerCore> core, ChannelFile file,
   for (ServerCall& call : calls_) call.channel = this;
 }
 
-std::optional<Code> ServerChannel::given_up(const ServerCall& call, std::int64_t now) const noexcept {
-  if (file_.slot(slot_of(call.id)).cancelled.load(memory_order_relaxed) == call.id) [[unlikely]]
-    return Code::cancelled;
-  if (now >= call.deadline) [[unlikely]]
-    return Code::deadline_exceeded;
-  return std::nullopt;
-}
-
 [[gnu::always_inline]] inline void ServerChannel::write(const LaneWriter::Claim& claim, const CallHeader& header, Bytes body,
                                                         std::int64_t now) noexcept {
   replies_.commit(claim, header, body.size(), now);
@@ -86,6 +78,7 @@ inline void ServerChannel::settle(ServerCall& call) noexcept {
   settle(call);
   write(claim, header, body, now);
 }
+
 void ServerChannel::end_with(const LaneWriter::Claim& claim, ServerCall& call, Code code, Bytes body, std::uint16_t flags,
                              std::int64_t now) noexcept {
   const std::uint32_t method = call.method;

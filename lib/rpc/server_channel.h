@@ -158,8 +158,7 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   // One reply of a stream, if there is room; an error means that the call has ended.
   Outcome<bool> try_write(ServerCall& call, Bytes body, std::int64_t now);
   [[nodiscard]] bool cancelled(const ServerCall& call, std::int64_t now) const noexcept {
-    return gone_.load(std::memory_order_acquire) ||
-           file_.slot(slot_of(call.id)).cancelled.load(std::memory_order_relaxed) == call.id || now >= call.deadline;
+    return gone_.load(std::memory_order_acquire) || given_up(call, now).has_value();
   }
   // A while, for room in the ring of replies; at most `ns`.
   void wait_for_room(std::int64_t ns) const noexcept;
@@ -181,7 +180,13 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   // Afterwards, so that the client need not wait for it.
   void count(std::uint32_t method, Code code, std::int64_t took) noexcept;
   // What nobody waits for is not sent; but the client must learn that its slot is free.
-  [[nodiscard]] std::optional<Code> given_up(const ServerCall& call, std::int64_t now) const noexcept;
+  [[nodiscard]] std::optional<Code> given_up(const ServerCall& call, std::int64_t now) const noexcept {
+    if (file_.slot(slot_of(call.id)).cancelled.load(std::memory_order_relaxed) == call.id) [[unlikely]]
+      return Code::cancelled;
+    if (now >= call.deadline) [[unlikely]]
+      return Code::deadline_exceeded;
+    return std::nullopt;
+  }
 
   std::shared_ptr<ServerCore> core_;
   ChannelFile file_;

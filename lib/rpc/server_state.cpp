@@ -28,7 +28,6 @@ constexpr std::size_t kVisit = 32;  // requests taken from one ring before the n
 constexpr std::uint32_t kRoundsPerClock = 64;
 constexpr std::uint32_t kBusyRoundsPerClock = 4096;
 constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::int64_t kIdleSleep = kSecond * 5 / 4;  // as a consumer
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::uint32_t kMostWorkers = 256;
 
@@ -226,7 +225,7 @@ void ServerState::choose_way() noexcept {
   sweep_ = true;
 }
 
-// Of those there are few that matter, and seldom any.
+// Clients ring when they come and go, and with each request only while they are many.
 inline bool ServerState::any_doorbell() const noexcept {
   const Doorbells& doorbells = core_->file.doorbells();
   std::uint64_t any = 0;
@@ -428,7 +427,7 @@ void ServerState::sleep(std::int64_t ns) noexcept {
     sweep_ = by_doorbell_;  // perhaps of a client that died before it rang
   } else if (!stopping_.load(std::memory_order_acquire)) {
     const bool parked = core_->parked.load(std::memory_order_acquire) != 0;
-    bell_->sleep(rings, std::min(ns, parked ? kMillisecond : kIdleSleep));
+    bell_->sleep(rings, std::min(ns, parked ? kMillisecond : platform::kIdleSleep));
   }
   clock_.forget();
   disarm(sleeper);
