@@ -23,11 +23,14 @@ Result<std::shared_ptr<TopicState>> TopicState::open(std::shared_ptr<BusState> b
   topic->name_ = name;
   topic->directory_ = bus->directory().topic_path(name);
   auto identity = log::read_identity(log::identity_path(topic->directory_));
-  if (!identity && identity.error().code() == Errc::not_found) {
-    if (platform::exists(topic->directory_))
-      return fail(Errc::corrupt, "{} has no file 'topic'; delete the topic", topic->directory_);
-    return fail(Errc::not_found, "there is no topic '{}' in {}; `arus topic create {}` makes it", name, bus->directory().path(),
-                name);
+  // A topic appears as a whole and goes as a whole: a directory that is there now need not have been there a moment ago, so look again.
+  constexpr int kMostLooks = 4;
+  for (int looks = 1; !identity && identity.error().code() == Errc::not_found; ++looks) {
+    if (!platform::exists(topic->directory_))
+      return fail(Errc::not_found, "there is no topic '{}' in {}; `arus topic create {}` makes it", name, bus->directory().path(),
+                  name);
+    if (looks == kMostLooks) return fail(Errc::corrupt, "{} has no file 'topic'; delete the topic", topic->directory_);
+    identity = log::read_identity(log::identity_path(topic->directory_));
   }
   if (!identity) return pass(identity);
   topic->identity_ = std::move(*identity);

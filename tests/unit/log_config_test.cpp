@@ -196,6 +196,25 @@ TEST_F(LogCatalogue, OfTwoCreatorsOneWins) {
   EXPECT_TRUE(list("tmp").empty());
 }
 
+// A topic is whole or not there, also for who comes just when it appears or goes.
+TEST_F(LogCatalogue, ATopicThatComesAndGoesIsNeverCorrupt) {
+  std::atomic<bool> done{false};
+  std::thread maker([this, &done] {
+    Bus other = must(Bus::open(path_));
+    for (int round = 0; round < 300; ++round) {
+      EXPECT_TRUE(good(other.create("t", small_)));
+      EXPECT_TRUE(good(other.remove("t")));
+    }
+    done = true;
+  });
+  while (!done) {
+    const auto topic = bus_.topic("t");
+    EXPECT_TRUE(topic || topic.error().code() != Errc::corrupt) << topic.error().message();
+    if (HasFailure()) break;
+  }
+  maker.join();
+}
+
 TEST_F(LogCatalogue, TwoMakeOneBusAtOnce) {
   for (int round = 0; round < 20; ++round) {
     const std::string path = directory_ / ("bus" + std::to_string(round));
