@@ -333,13 +333,16 @@ ConsumerState::Look ConsumerState::collect() {
   Look look = Look::nothing;
   PartitionReader* const readers = readers_.data();
   const std::size_t count = readers_.size();
+  const bool hastes = pauses_ < kManyPauses;
   std::size_t at = next_ < count ? next_ : 0;
   for (std::size_t left = count; left != 0; --left) {
     PartitionReader& reader = readers[at];
     if (++at >= count) at = 0;
     if (reader.paused) [[unlikely]]
       continue;
-    if (const std::size_t records = reader.take_plain(buffer_.vacant()); records != 0) {
+    if (const std::size_t records =
+            reader.take_plain(buffer_.vacant(), hastes ? PartitionReader::kNowhere : reader.behind_producers());
+        records != 0) {
       buffer_.added(records);
       if (buffer_.full()) break;
     } else if (!reader.is_quiet()) [[unlikely]] {
@@ -377,7 +380,8 @@ Batch ConsumerState::batch() const noexcept {
 // there: a look at what comes behind it would first fetch a cache line that nobody has written yet.
 //
 // A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
-// lines, and keeps the reader away from what is being written. A single record means that somebody waits for an answer to it.
+// lines, and keeps the reader away from what is being written. A single record means that somebody waits for an answer to it. (Even so the end of
+// what there is would be just that, by the time that the reader comes there: see behind_producers().)
 void ConsumerState::adapt(std::size_t found) noexcept {
   if (!config_.wait.coalesce) return;
   if (found == 1 || found < pauses_ / kPausesPerRecord || found >= config_.max_records)

@@ -172,14 +172,41 @@ bool PartitionReader::resume_if_lapped() noexcept {
   return lapped;
 }
 
+// What is wanted of a packed record, and as far as there is room. False: there is more of it.
+bool PartitionReader::take_packed(const View& view, RecordBuffer& buffer) {
+  const std::uint64_t end = view.offset + view.lengths.records();
+  const std::uint64_t from = std::min(std::max(expected_, deliver_from_), end);
+  const std::uint64_t until = std::min<std::uint64_t>(end, from + buffer.vacant().size());
+  const std::uint64_t stride = view.lengths.stride();
+  const std::byte* data = view.data + ring::kRecordHeader + (from - view.offset) * stride;
+  if (const std::size_t size = (until - from) * stride; copies_ && size != 0) {
+    std::byte* room = buffer.room(size);
+    platform::copy(room, data, size);
+    data = room;
+  }
+  for (std::uint64_t offset = from; offset != until; ++offset, data += stride)
+    RecordAccess::fill(buffer.add(), ring::unpacked(view, offset - view.offset), data, &topic_->name(), partition_);
+  expected_ = until;
+  partly_ = until != end;
+  if (partly_) return false;
+  position_ += view.cells;
+  return true;
+}
+
 Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
   const auto before = buffer.mark();
   while (!buffer.full()) {
     View view;
     const Found found = ring::look(ring_, position_, view);
     if (found == Found::record) [[likely]] {
-      if ((expect_ != Expect::exactly || view.offset != expected_) && !bridge(view.offset, buffer)) [[unlikely]]
+      // Of packed ones those may have been taken that stand before the expected one.
+      const bool begun = expect_ == Expect::exactly && expected_ - view.offset < view.lengths.records();
+      if (!begun && !bridge(view.offset, buffer)) [[unlikely]]
         return corrupt("a record with an offset out of order");
+      if (view.lengths.is_packed()) {
+        if (!take_packed(view, buffer)) break;
+        continue;
+      }
       if (view.offset >= deliver_from_) [[likely]] {
         const std::byte* data = view.data + ring::kRecordHeader;
         if (copies_) {
@@ -276,7 +303,7 @@ void PartitionReader::look_after() {
 Result<void> PartitionReader::settle() {
   if (!in_group()) return {};
   const std::uint64_t state = cursor_->state.load(memory_order_acquire);
-  if (state == cursor_state_ && position_ == settled_) return {};
+  if (state == cursor_state_ && is_settled()) return {};
   handed_.clear();
   return settle_at(next_offset(), position_);
 }

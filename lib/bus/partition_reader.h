@@ -40,9 +40,16 @@ class PartitionReader {
 
   // Appends what is there, as far as the buffer has room. True: something was appended (records or gaps).
   Result<bool> take(RecordBuffer& buffer);
-  // The usual, and nothing but that: committed records in place, one offset after the other, up to the first that is anything else. Returns
-  // how many; when none, take().
-  [[gnu::always_inline]] std::size_t take_plain(std::span<Record> room) noexcept;
+  // The usual, and nothing but that: committed records in place, one offset after the other, up to the first that is anything else, or that
+  // does not begin before `stop`. Returns how many; when none, take().
+  [[gnu::always_inline]] std::size_t take_plain(std::span<Record> room, std::uint64_t stop = kNowhere) noexcept;
+  static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
+  // Where to stop so as to keep away from what producers are writing now; nowhere if that would leave nothing.
+  [[nodiscard]] std::uint64_t behind_producers() const noexcept {
+    constexpr std::uint64_t kAway = 128;  // cells
+    const std::uint64_t stop = ring_.tail() - kAway;
+    return stop > position_ ? stop : kNowhere;
+  }
   // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would
   // do nothing.
   [[gnu::always_inline]] bool await_plain(Record& to, std::uint32_t looks) noexcept;
@@ -63,7 +70,7 @@ class PartitionReader {
   bool settle_plainly() noexcept {
     if (!plain_ || ahead_ != 0 || cursor_->state.load(std::memory_order_acquire) != cursor_state_) [[unlikely]]
       return false;
-    if (position_ != settled_) publish(next_offset(), position_);
+    if (!is_settled()) publish(next_offset(), position_);
     was_evicted_ = false;
     return true;
   }
@@ -125,15 +132,18 @@ class PartitionReader {
   [[nodiscard]] bool is_owner() const noexcept;
   tl::unexpected<Error> lost_it() const;
   void publish(std::uint64_t offset, std::uint64_t position) noexcept;
+  [[nodiscard]] bool is_settled() const noexcept { return position_ == settled_ && !partly_; }
   bool bridge(std::uint64_t offset, RecordBuffer& buffer);
   bool resume_if_lapped() noexcept;
   Result<bool> take_settled(RecordBuffer& buffer);
+  bool take_packed(const ring::View& view, RecordBuffer& buffer);
   Result<bool> take_checked(RecordBuffer& buffer);
   void note_handed();
   // Before the position changes otherwise than by taking what is there: take_plain() does nothing until the next take().
   void become_unusual() noexcept {
     usual_ = false;
     lap_end_ = 0;
+    partly_ = false;
   }
   tl::unexpected<Error> corrupt(std::string_view what) const;
 
@@ -163,6 +173,7 @@ class PartitionReader {
   ring::Cursor* cursor_ = nullptr;
   std::uint64_t cursor_state_ = 0;
   std::uint64_t settled_ = 0;     // position published
+  bool partly_ = false;           // of the packed record there some were taken since
   bool began_group_ = false;      // the group was new here
   std::uint64_t ahead_ = 0;       // cells from the cursor to where the reader begins, until it has come there
   bool was_evicted_ = false;      // and nothing has been settled since
@@ -178,7 +189,7 @@ inline bool PartitionReader::ready() const noexcept {
 }
 
 // What the loop needs is in local variables, which stores to records cannot change, as far as the compiler knows.
-inline std::size_t PartitionReader::take_plain(std::span<Record> room) noexcept {
+inline std::size_t PartitionReader::take_plain(std::span<Record> room, std::uint64_t stop) noexcept {
   if (!usual_) [[unlikely]]
     return 0;
   const std::string* const topic = &topic_->name();
@@ -191,15 +202,32 @@ inline std::size_t PartitionReader::take_plain(std::span<Record> room) noexcept 
   platform::Stride stride = stride_;
   Record* to = room.data();
   Record* const end = to + room.size();
-  for (; to != end; ++to) {
+  while (to != end && position < stop) {
     if (position >= lap_end) [[unlikely]] {
       lap_word = lap_word_ = ring_.lap_word(position);
       lap_end = lap_end_ = (position | ring_.mask) + 1;
     }
     ring::View view;
-    if (!ring::look_for_record(ring_, lap_word, position, view) || view.offset != expected) break;
-    RecordAccess::fill(*to, view, view.data + ring::kRecordHeader, topic, partition);
-    ++expected;
+    if (!ring::look_for_record(ring_, lap_word, position, view)) break;
+    if (view.lengths.is_packed()) {
+      const std::uint64_t records = view.lengths.records();
+      std::uint64_t next = expected - view.offset;  // those before it were taken by an earlier call
+      if (next >= records) [[unlikely]]
+        break;
+      const std::uint64_t until = std::min(records, next + static_cast<std::uint64_t>(end - to));
+      expected += until - next;
+      for (; next != until; ++next, ++to) RecordAccess::fill_packed(*to, view, next, topic, partition);
+      if (until != records) {
+        partly_ = true;
+        break;
+      }
+    } else {
+      if (view.offset != expected) [[unlikely]]
+        break;
+      RecordAccess::fill(*to, view, view.data + ring::kRecordHeader, topic, partition);
+      ++to;
+      ++expected;
+    }
     position += stride(view.cells);
   }
   position_ = position;
@@ -228,6 +256,7 @@ inline void PartitionReader::publish(std::uint64_t offset, std::uint64_t positio
   ARUS_KILL_POINT("cursor-committed");
   cursor_->position.store(position, std::memory_order_release);
   settled_ = position;
+  partly_ = offset != next_offset();
   ARUS_KILL_POINT("cursor-moved");
   ring_.room.wake();
 }

@@ -50,6 +50,7 @@ class ProducerState {
     std::uint64_t cells;
     std::uint32_t partition;
     ring::Appender* to;
+    bool may_grow;  // send_many: others of its size may be packed with it
   };
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
@@ -62,6 +63,8 @@ class ProducerState {
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
   template <class Item>
   bool send_many_plainly(std::span<const Item> items) noexcept;
+  template <class Item>
+  bool send_packed(std::span<const Item> items, std::size_t size, Timestamp now) noexcept;
   // After something slow: how long nothing else of that kind is due. Not where the times are given by the caller: the index would be told to
   // expect later ones than there are, and seeking by time would begin further back than it need.
   void become_quiet() noexcept {

@@ -22,6 +22,11 @@ struct RecordAccess {
     record.topic_ = topic;
     record.flags_ = static_cast<std::uint32_t>(view.lengths.flags);
   }
+  // The i-th of a packed record in the ring.
+  static void fill_packed(Record& record, const ring::View& view, std::uint64_t i, const std::string* topic,
+                          std::uint32_t partition) noexcept {
+    fill(record, ring::unpacked(view, i), view.data + ring::kRecordHeader + i * view.lengths.stride(), topic, partition);
+  }
   static_assert(Record::kNullKey == ring::Lengths::kNullKey && Record::kNullValue == ring::Lengths::kNullValue);
 };
 

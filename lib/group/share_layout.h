@@ -23,7 +23,7 @@ inline constexpr std::uint32_t kMostDeliveries = 60'000;
 
 struct ShareHeader {
   static constexpr std::uint64_t kMagic = 0x5241485353555241;  // "ARUSSHAR"
-  static constexpr std::uint32_t kVersion = 1;
+  static constexpr std::uint32_t kVersion = 2;
   std::uint64_t magic;
   std::uint32_t version;
   std::uint32_t partitions;
@@ -42,18 +42,28 @@ struct ShareHeader {
   Word lease;                // incarnation that the members hold together, and that owns the cursors
 };
 
-// One claim of the ring: a record, or one that was skipped. Both words change together only when the entry passes to the next lap.
+// A record of the ring, or a claim that was skipped. Both words change together only when the entry passes to the next lap.
 struct alignas(16) ShareEntry {
-  Word state;     // state:2 | deliveries:16 | holder:10 | lap:36
-  Word position;  // of the record, in cells
+  Word state;  // state:2 | deliveries:16 | holder:10 | lap:36
+  Word place;  // SharePlace
 };
+
+// Where a record is: the position of its header in cells, and which one it is of those that are packed there.
+struct SharePlace {
+  std::uint64_t word;
+  static constexpr unsigned kIndexShift = 52;
+  [[nodiscard]] constexpr std::uint64_t position() const noexcept { return word & ((1ull << kIndexShift) - 1); }
+  [[nodiscard]] constexpr std::uint64_t index() const noexcept { return word >> kIndexShift; }
+  [[nodiscard]] constexpr SharePlace next() const noexcept { return {word + (1ull << kIndexShift)}; }
+};
+static_assert(ring::kMostPositions == 1ull << SharePlace::kIndexShift && ring::Lengths::kMostPacked < 1u << 12);
 
 struct ShareWindow {
   // Everything below was settled for good: the oldest sequence that was not. Raised by whoever settles it.
   alignas(128) Word base;
   // What was filled in, as one value of 16 bytes: the next sequence, and where its record begins.
   alignas(128) Word end;
-  Word end_position;
+  Word end_place;  // SharePlace
   // Written seldom.
   alignas(128) Word generation;  // of the cursor, up to which this window fits it; 0: it has to be put in order first
   Word begin_offset;             // records below are none of the group's
@@ -106,8 +116,8 @@ static_assert(offsetof(ShareHeader, grace_ns) == 32 && offsetof(ShareHeader, top
 static_assert(offsetof(ShareHeader, boot_id) == 56 && offsetof(ShareHeader, group) == 72);
 static_assert(offsetof(ShareHeader, dead_letter_topic) == 328 && offsetof(ShareHeader, checksum) == 584);
 static_assert(offsetof(ShareHeader, removed) == 640 && sizeof(ShareHeader) <= kHoldersAt);
-static_assert(sizeof(ShareEntry) == 16 && offsetof(ShareEntry, position) == 8);
-static_assert(offsetof(ShareWindow, end) == 128 && offsetof(ShareWindow, end_position) == 136);
+static_assert(sizeof(ShareEntry) == 16 && offsetof(ShareEntry, place) == 8);
+static_assert(offsetof(ShareWindow, end) == 128 && offsetof(ShareWindow, end_place) == 136);
 static_assert(offsetof(ShareWindow, generation) == 256 && offsetof(ShareWindow, returned) == 384);
 static_assert(sizeof(ShareWindow) == 512 && kWindowsAt % 128 == 0);
 

@@ -24,6 +24,13 @@ void raise(Word& word, std::uint64_t to) noexcept {
   }
 }
 
+// The record at `place`, where `view` is what stands under its header. False: there is none.
+bool pick(SharePlace place, ring::View& view) noexcept {
+  if (place.index() >= view.lengths.records()) return false;
+  if (view.lengths.is_packed()) view = ring::unpacked(view, place.index());
+  return true;
+}
+
 }  // namespace
 
 SharedPartition::SharedPartition(const ring::Ring& ring, ring::Cursor& cursor, std::byte* window, std::uint32_t entries,
@@ -42,29 +49,33 @@ SharedPartition::Filled SharedPartition::fill() noexcept {
   const std::uint64_t state = cursor_->state.load(memory_order_acquire);
   if (!fits(state)) return Filled::unfit;
   const std::uint64_t sequence = window_->end.load(memory_order_acquire);
-  const std::uint64_t position = window_->end_position.load(memory_order_acquire);
+  const SharePlace place = end_place();
   const std::uint64_t base = window_->base.load(memory_order_acquire);
   if (base > sequence) return Filled::one;  // others went on meanwhile
   if (sequence - base > mask_) return Filled::full;
   ring::View view{};
-  const ring::Found found = ring::look(ring_, position, view);
+  const ring::Found found = ring::look(ring_, place.position(), view);
   platform::fence_acquire();
   if (cursor_->state.load(memory_order_relaxed) != state) return Filled::unfit;
   // As long as the end is where it was, nothing behind it was given free, and what was read is what stands there.
   if (window_->end.load(memory_order_acquire) != sequence) return Filled::one;
   if (found == ring::Found::nothing || found == ring::Found::open) return Filled::nothing;
-  if (found == ring::Found::corrupt || position + view.cells > ring_.tail()) return Filled::corrupt;
-  const bool is_ours = found == ring::Found::record && view.offset >= window_->begin_offset.load(memory_order_relaxed);
+  const SharePlace behind{place.position() + view.cells};
+  if (found == ring::Found::corrupt || behind.position() > ring_.tail()) return Filled::corrupt;
+  const bool is_record = found == ring::Found::record;
+  const bool has_next = is_record && place.index() + 1 < view.lengths.records();
+  if (is_record ? !pick(place, view) : place.index() != 0) return Filled::corrupt;
+  const bool is_ours = is_record && view.offset >= window_->begin_offset.load(memory_order_relaxed);
   ShareEntry& entry = this->entry(sequence);
-  const platform::Pair before{entry.state.load(memory_order_acquire), entry.position.load(memory_order_relaxed)};
+  const platform::Pair before{entry.state.load(memory_order_acquire), entry.place.load(memory_order_relaxed)};
   if (const EntryWord old{before.first}; old.lap() != lap(sequence)) {
     if (old.lap() != lap(sequence - mask_ - 1) || !old.settled())
       return window_->end.load(memory_order_acquire) != sequence ? Filled::one : Filled::corrupt;
     const EntryWord fresh = EntryWord::make(is_ours ? EntryState::available : EntryState::done, lap(sequence));
-    if (!platform::compare_exchange(&entry.state, before, {fresh.word, position})) return Filled::one;
+    if (!platform::compare_exchange(&entry.state, before, {fresh.word, place.word})) return Filled::one;
     ARUS_KILL_POINT("S-filled");
   }
-  if (platform::compare_exchange(&window_->end, {sequence, position}, {sequence + 1, position + view.cells})) {
+  if (platform::compare_exchange(&window_->end, {sequence, place.word}, {sequence + 1, (has_next ? place.next() : behind).word})) {
     raise(window_->filled_offset, view.offset + 1);
     ARUS_KILL_POINT("S-counted");
   }
@@ -100,10 +111,11 @@ SharedPartition::Found SharedPartition::acquire(std::uint32_t holder, std::uint3
       if (std::uint64_t expected = word.word; !entry.state.compare_exchange_strong(expected, mine.word, memory_order_acq_rel))
         continue;
       ARUS_KILL_POINT("S-acquired");
-      const ring::Found found = ring::look(ring_, entry.position.load(memory_order_relaxed), acquired.view);
+      const SharePlace place{entry.place.load(memory_order_relaxed)};
+      const ring::Found found = ring::look(ring_, place.position(), acquired.view);
       platform::fence_acquire();
       const bool is_held = cursor_->state.load(memory_order_relaxed) == state;
-      if (is_held && found == ring::Found::record) [[likely]] {
+      if (is_held && found == ring::Found::record && pick(place, acquired.view)) [[likely]] {
         acquired.sequence = sequence;
         acquired.word = mine;
         acquired.is_worn_out = is_worn_out;
@@ -210,19 +222,22 @@ void SharedPartition::publish() noexcept {
     const std::uint64_t last = window_->base.load(memory_order_acquire) - 1;
     const ShareEntry& entry = this->entry(last);
     const EntryWord word{entry.state.load(memory_order_acquire)};
-    const std::uint64_t position = entry.position.load(memory_order_acquire);
+    const SharePlace place{entry.place.load(memory_order_acquire)};
+    const std::uint64_t position = place.position();
     if (!is_of(last, word) || EntryWord{entry.state.load(memory_order_acquire)}.lap() != word.lap()) continue;
     if (cursor_->position.load(memory_order_acquire) > position) return;
     std::uint64_t behind = position;
     if (word.state() == EntryState::done) {
       const ring::Mark mark = ring_.mark(position);
-      const std::uint64_t offset = ring::offset_of(ring_.at(position).h1.load(memory_order_relaxed));
+      const std::uint64_t offset = ring::offset_of(ring_.at(position).h1.load(memory_order_relaxed)) + place.index();
+      const ring::Lengths lengths = ring::Lengths::of(ring_.at(position).h3.load(memory_order_relaxed));
       platform::fence_acquire();
       if (cursor_->position.load(memory_order_relaxed) > position || cursor_->state.load(memory_order_relaxed) != state) continue;
       if (!ring_.valid(mark, position) || !ring_.plausible(mark.cells()) || position + mark.cells() > ring_.tail()) return;
       raise(cursor_->committed, std::max(offset + 1, window_->begin_offset.load(memory_order_relaxed)));
       ARUS_KILL_POINT("S-committed");
-      behind = position + mark.cells();
+      // Of packed ones the last gives the room back. (What lengths a claim has that was skipped is not said.)
+      if (mark.state() == ring::State::skip || place.index() + 1 >= lengths.records()) behind = position + mark.cells();
     }
     if (behind == cursor_->position.load(memory_order_relaxed)) return;
     raise(cursor_->position, behind);
@@ -240,7 +255,8 @@ bool SharedPartition::give_up(std::uint64_t sequence, std::uint64_t below) noexc
   ShareEntry& entry = this->entry(sequence);
   for (std::uint64_t now = entry.state.load(memory_order_acquire);;) {
     const EntryWord word{now};
-    if (!is_of(sequence, word) || word.settled() || entry.position.load(memory_order_relaxed) >= below) return false;
+    if (!is_of(sequence, word) || word.settled()) return false;
+    if (SharePlace{entry.place.load(memory_order_relaxed)}.position() >= below) return false;
     window_->lost.fetch_add(1, memory_order_relaxed);
     if (entry.state.compare_exchange_strong(now, EntryWord::make(EntryState::gone, word.lap()).word, memory_order_seq_cst))
       return true;
@@ -252,11 +268,11 @@ bool SharedPartition::give_up(std::uint64_t sequence, std::uint64_t below) noexc
 bool SharedPartition::jump(std::uint64_t position) noexcept {
   for (std::uint64_t turns = 2 * (mask_ + 1); turns != 0; --turns) {
     const std::uint64_t sequence = window_->end.load(memory_order_acquire);
-    const std::uint64_t from = window_->end_position.load(memory_order_acquire);
-    if (from >= position) return true;
+    const SharePlace from = end_place();
+    if (from.position() >= position) return true;
     advance();
     ShareEntry& entry = this->entry(sequence);
-    const platform::Pair before{entry.state.load(memory_order_acquire), entry.position.load(memory_order_relaxed)};
+    const platform::Pair before{entry.state.load(memory_order_acquire), entry.place.load(memory_order_relaxed)};
     const EntryWord old{before.first};
     if (is_of(sequence, old)) {
       give_up(sequence, position);
@@ -266,7 +282,7 @@ bool SharedPartition::jump(std::uint64_t position) noexcept {
       continue;
     }
     ARUS_KILL_POINT("S-jumping");
-    platform::compare_exchange(&window_->end, {sequence, from}, {sequence + 1, position});
+    platform::compare_exchange(&window_->end, {sequence, from.word}, {sequence + 1, position});
   }
   return false;
 }
@@ -291,7 +307,7 @@ Result<bool> SharedPartition::reorder(std::uint64_t lease, std::uint64_t member,
   std::uint64_t given_up = 0;
   if (is_fresh) {
     window_->base.store(size, memory_order_relaxed);
-    window_->end_position.store(resumption.position, memory_order_relaxed);
+    window_->end_place.store(resumption.position, memory_order_relaxed);
     window_->end.store(size, memory_order_release);
   } else {
     const std::uint64_t end = window_->end.load(memory_order_acquire);

@@ -2,9 +2,9 @@
 // to take or to settle a record, and nothing waits for a member that is stopped, but for the records it has acquired.
 //
 // Roles. Any member does any step; a step is one compare-and-swap, and whoever finds a step half done does the rest.
-//   fill     F1 read end and end_position        F2 look at the ring there, and that the cursor still holds it
-//            F3 entry {settled, of the lap before} -> {available, or done if there is nothing to deliver; position}   16 bytes at once
-//            F4 {end, end_position} -> {end + 1, behind the record}                                                   16 bytes at once
+//   fill     F1 read end and end_place           F2 look at the ring there, and that the cursor still holds it
+//            F3 entry {settled, of the lap before} -> {available, or done if there is nothing to deliver; place}      16 bytes at once
+//            F4 {end, end_place} -> {end + 1, the next record}                                                        16 bytes at once
 //   acquire  A1 entry available -> acquired(me), deliveries + 1
 //   settle   S1 entry acquired(me) -> done        S2 base over settled entries, one by one
 //            S3 the cursor's committed offset, then S4 its position, up to what stands before base; both only ever rise
@@ -16,13 +16,13 @@
 // Why it is right. An entry's word carries the lap, and within a lap the deliveries rise with every acquisition: what a member read before it was
 // stopped no longer compares equal when anything has happened since. (An attempt to bury a record does not count; in the worst case a
 // copy too many comes to the dead-letter topic.) F3 compares both words, and the old lap in them: so a delayed one fails, and all who
-// fill a sequence write the same, because what stands at end_position does not change while the cursor holds it. P1 for a dead holder: the
+// fill a sequence write the same, because what stands at end_place does not change while the cursor holds it. P1 for a dead holder: the
 // word is read first, then the slot; as long as the slot names the dead process nobody else has acquired under it, and a slot is given
 // free only after its entries were put back. S2: two members that settle neighbours at once: each writes its entry, then reads base and the
 // entry there, all sequentially consistent, so one of them sees both. S4 never passes what is not settled, because base does not.
 // What is read in the ring is believed if the cursor holds it afterwards: `fits` (generation) says that it has held it all the time.
 //
-// Pairs. F3 (release) with A1 (acquire): position, and with it the producer's record. S1 (release) with S2 (acquire), then S4 (release)
+// Pairs. F3 (release) with A1 (acquire): place, and with it the producer's record. S1 (release) with S2 (acquire), then S4 (release)
 // with the producer's look at the cursor: a record is overwritten only after its holder has done with it.
 //
 // What a crash leaves after
@@ -76,8 +76,8 @@ class SharedPartition {
   Found acquire(std::uint32_t holder, std::uint32_t most, Acquired& acquired) noexcept;
   // Whether acquire() would look at something new; without side effects.
   [[nodiscard]] bool ready() const noexcept;
-  [[nodiscard]] bool open_claim() const noexcept { return ring_.tail() > window_->end_position.load(std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t end_position() const noexcept { return window_->end_position.load(std::memory_order_acquire); }
+  [[nodiscard]] bool open_claim() const noexcept { return ring_.tail() > end_position(); }
+  [[nodiscard]] std::uint64_t end_position() const noexcept { return end_place().position(); }
 
   // What was acquired, as acquire() gave it. False: it is this holder's no more (evicted, or settled before).
   bool settle(std::uint64_t sequence, EntryWord word) noexcept;
@@ -111,6 +111,7 @@ class SharedPartition {
   enum class Filled : std::uint8_t { one, nothing, full, unfit, corrupt };
   Filled fill() noexcept;
   void publish() noexcept;
+  [[nodiscard]] SharePlace end_place() const noexcept { return {window_->end_place.load(std::memory_order_acquire)}; }
   bool give_up(std::uint64_t sequence, std::uint64_t below) noexcept;
   bool jump(std::uint64_t position) noexcept;
   [[nodiscard]] bool fits(std::uint64_t state) const noexcept {

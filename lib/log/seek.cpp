@@ -23,7 +23,8 @@ tl::unexpected<Error> corrupt(const Ring& ring, std::uint64_t position) {
 
 enum class Walk : std::uint8_t { reached, end, overtaken, corrupt };
 
-// From `place` on over what is settled, until `reached(found, view)`; `place` ends there, or at the end.
+// From `place` on over what is settled, until `reached(found, view)`; `place` ends there, or at the end. (Of a packed record `reached` may move the
+// view to one in its middle.)
 template <class Reached>
 Walk walk(const Ring& ring, Place& place, Reached reached) {
   for (;;) {
@@ -42,7 +43,8 @@ Walk walk(const Ring& ring, Place& place, Reached reached) {
           return Walk::reached;
         }
         // Behind a skip at least one offset is missing.
-        place = {place.position + view.cells, view.offset + 1, found == Found::record};
+        place = found == Found::record ? Place{place.position + view.cells, view.offset + view.lengths.records(), true}
+                                       : Place{place.position + view.cells, view.offset + 1, false};
     }
   }
 }
@@ -76,19 +78,22 @@ Place latest(const Ring& ring) noexcept {
 
 Result<Place> earliest(const Ring& ring) {
   return search(
-      ring, [](const Boundary&) { return false; }, [](Found, const View&) { return true; });
+      ring, [](const Boundary&) { return false; }, [](Found, View&) { return true; });
 }
 
 Result<Place> at_offset(const Ring& ring, std::uint64_t offset) {
   return search(
       ring, [&](const Boundary& boundary) { return boundary.offset <= offset; },
-      [&](Found, const View& view) { return view.offset >= offset; });
+      [&](Found found, View& view) {
+        if (found == Found::record && view.offset < offset && offset - view.offset < view.lengths.records()) view.offset = offset;
+        return view.offset >= offset;
+      });
 }
 
 Result<Place> at_time(const Ring& ring, Timestamp time) {
   return search(
       ring, [&](const Boundary& boundary) { return boundary.largest_timestamp < time; },
-      [&](Found found, const View& view) { return found == Found::record && view.timestamp >= time; });
+      [&](Found found, View& view) { return found == Found::record && view.timestamp >= time; });
 }
 
 Result<Place> at_start(const Ring& ring, Start start) {
@@ -124,8 +129,10 @@ Result<std::optional<Copied>> last_record(const Ring& ring, const std::function<
       std::uint64_t last_position = 0;
       const Walk result = walk(ring, place, [&](Found found, const View& view) {
         if (place.position >= end) return true;
-        if (found == Found::record && matches(view)) {
-          last = view;
+        if (found != Found::record) return false;
+        const View one = view.lengths.is_packed() ? ring::unpacked(view, view.lengths.records() - 1) : view;
+        if (matches(one)) {
+          last = one;
           last_position = place.position;
         }
         return false;

@@ -17,7 +17,7 @@ namespace arus::log {
 // Where a reader begins.
 struct Place {
   std::uint64_t position;
-  std::uint64_t offset;  // of the record there, or that will be there …
+  std::uint64_t offset;  // of the record there (of one of those that are packed there), or that will be there …
   bool certain;          // … or the least that it can be, if not certain
 };
 

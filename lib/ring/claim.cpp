@@ -86,10 +86,12 @@ void Appender::resign() noexcept { slot_->incarnation.store(platform::kNoIncarna
 
 bool Appender::insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept {
   const std::uint64_t wanted = cells;
-  for (;;) {
+  std::uint64_t padded_at = 0;
+  for (int gaps = 0;;) {
     const std::uint64_t a = ring_.header->tail.w0.load(memory_order_acquire);
     const std::uint64_t b = ring_.header->tail.w1.load(memory_order_relaxed);
     const std::uint64_t p = position_of(a);
+    if (p != padded_at) cells = wanted;  // somebody else was faster
     if (p + cells > limit_) {
       if (!find_room(p + cells, a)) return false;
       continue;
@@ -99,11 +101,36 @@ bool Appender::insist(std::uint64_t cells, std::uint64_t records, Claimed& claim
       become_quiet(p + cells);
       return true;
     }
-    if (ring_.valid(ring_.mark(p + cells), p + cells)) {
-      // C3. Or the next claimer's own mark, if the tail has moved on; then the padding is a waste and no harm.
-      if (ring_.tail() == p && ++cells > wanted + kMostPadding) return refuse_imitation(p + cells);
+    if (ring_.tail() != p || !ring_.valid(ring_.mark(p + cells), p + cells)) continue;
+    // C3. Payload that repeats itself looks alike in all its cells, so that in one lap of four million all of them are imitations. But where a
+    // record began a lap ago stands a mark of that lap: the claim may end there, and what it does not need is padding.
+    padded_at = p;
+    do ++cells;
+    while (cells <= ring_.cells / 2 && ring_.valid(ring_.mark(p + cells), p + cells));
+    if (cells <= ring_.cells / 2) continue;
+    if (++gaps > kMostGaps) {
+      refusal_ = {.why = Refusal::Why::corrupt, .position = p + wanted};
+      return false;
     }
+    if (!leave_gap(a, b)) return false;
   }
+}
+
+// A claim of nothing, as large as it can be, so that the next one begins elsewhere. True: try again. Its offset is one that was never committed.
+bool Appender::leave_gap(std::uint64_t a, std::uint64_t b) noexcept {
+  const std::uint64_t p = position_of(a);
+  std::uint64_t cells = ring_.cells / 2;
+  while (cells != 0 && ring_.valid(ring_.mark(p + cells), p + cells)) --cells;
+  if (cells == 0) {
+    refusal_ = {.why = Refusal::Why::corrupt, .position = p};
+    return false;
+  }
+  if (p + cells > limit_ && !find_room(p + cells, a)) return false;
+  Claimed gap;
+  if (p + cells > limit_ || !advance(a, b, moved(a, cells), cells, 1, own_word(p), ring_.lap_word(p + cells), gap)) return true;
+  if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, b);
+  abort(gap);
+  return true;
 }
 
 bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
@@ -113,11 +140,6 @@ bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
   const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_, settled);
   limit_ = std::max(limit_, limit);
   return limit != 0;
-}
-
-bool Appender::refuse_imitation(std::uint64_t position) noexcept {
-  refusal_ = {.why = Refusal::Why::corrupt, .position = position};
-  return false;
 }
 
 // Whoever comes by repairs: an observer that may only read cannot, so producers look now and then whether another's claim has been

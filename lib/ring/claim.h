@@ -61,7 +61,7 @@ struct Claimed {
   bool counted;          // among those that are open
 };
 
-// The records of a batch, one after the other: visible when the first one is committed, last.
+// The headers of a batch, one after the other: visible when the first one is committed, last.
 class Inner {
  public:
   Inner(const Ring& ring, const Claimed& claimed, std::uint32_t id) noexcept
@@ -74,17 +74,17 @@ class Inner {
   [[nodiscard]] const std::byte* ahead(std::uint64_t bytes) const noexcept {
     return reinterpret_cast<const std::byte*>(header_) + bytes;
   }
-  // The record at header() has so many cells, and stands.
-  void commit(std::uint64_t cells) noexcept {
+  // What is at header() has so many cells and records, and stands.
+  void commit(std::uint64_t cells, std::uint64_t records) noexcept {
     header_->h1.store(chain_, std::memory_order_relaxed);
     header_->h0.store(lap_word_ ^ cells << Mark::kCellsShift, std::memory_order_release);
     ARUS_KILL_POINT("batch");
-    pass(cells);
+    pass(cells, records);
   }
   // It is the first one.
-  void pass(std::uint64_t cells) noexcept {
+  void pass(std::uint64_t cells, std::uint64_t records) noexcept {
     header_ += cells * kHeadersPerCell;  // the ring is mapped twice in a row
-    chain_ += chain_word(1, 0);
+    chain_ += chain_word(records, 0);
     if (header_ >= lap_end_) lap_word_ = next_lap_word_;
   }
 
@@ -146,7 +146,7 @@ class Appender {
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
  private:
-  static constexpr std::uint64_t kMostPadding = 2;        // most_cells() leaves so much below C/2
+  static constexpr int kMostGaps = 4;                     // in front of one claim: further than the lap that it began in
   static constexpr std::uint64_t kAhead = 8;              // cells
   static constexpr std::uint64_t kMostAhead = 128;        // cells
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
@@ -200,7 +200,7 @@ class Appender {
     own_word_ = own_word(position);
   }
   [[gnu::noinline]] bool find_room(std::uint64_t need, std::uint64_t tail) noexcept;
-  [[gnu::noinline]] bool refuse_imitation(std::uint64_t position) noexcept;
+  [[gnu::noinline]] bool leave_gap(std::uint64_t a, std::uint64_t b) noexcept;
   [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
   [[gnu::noinline]] void note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept;
 

@@ -15,6 +15,9 @@
 //     h2  timestamp, nanoseconds since 1970
 //     h3  value size:28 | key size:16 | headers size:16 | flags:4
 //
+//   packed       several records under one header: header | value, each on 16 bytes, of one size
+//                h1 has the offset of the first, h3 the size of each value, and in the key's place how many there are
+//
 // Positions count cells since the beginning, start at the ring's size in cells (lap 1), and never wrap.
 #pragma once
 
@@ -32,7 +35,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x545241505355'5241;  // "ARUSPART"
-inline constexpr std::uint32_t kLayoutVersion = 3;
+inline constexpr std::uint32_t kLayoutVersion = 4;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 inline constexpr unsigned kCellShift = 6;
@@ -94,9 +97,14 @@ struct Lengths {
   std::uint64_t flags;
   static constexpr std::uint64_t kNullKey = 1;
   static constexpr std::uint64_t kNullValue = 2;
+  static constexpr std::uint64_t kPacked = 4;  // values alone, `key` of them; each of `value` bytes
   static constexpr std::uint64_t kMostValue = (1u << 28) - 1;
   static constexpr std::uint64_t kMostKey = (1u << 16) - 1;
   static constexpr std::uint64_t kMostHeaders = (1u << 16) - 1;
+  // What is worth packing, and how much of it: a group's cursor, an eviction and a search stop at headers only.
+  static constexpr std::uint64_t kMostPackedValue = 1024;
+  static constexpr std::uint64_t kMostPackedBytes = 16u << 10;
+  static constexpr std::uint64_t kMostPacked = 1024;
 
   [[nodiscard]] constexpr std::uint64_t word() const noexcept { return value | key << 28 | headers << 44 | flags << 60; }
   static constexpr Lengths of(std::uint64_t word) noexcept {
@@ -107,6 +115,23 @@ struct Lengths {
     return (kRecordHeader + key + headers + kValueAlignment - 1) & ~(kValueAlignment - 1);
   }
   [[nodiscard]] constexpr std::uint64_t cells() const noexcept { return (value_at() + value + kCell - 1) >> kCellShift; }
+
+  static constexpr Lengths packed(std::uint64_t value, std::uint64_t records) noexcept {
+    return {value, records, 0, kNullKey | kPacked};
+  }
+  [[nodiscard]] constexpr bool is_packed() const noexcept { return (flags & kPacked) != 0; }
+  [[nodiscard]] constexpr std::uint64_t records() const noexcept { return is_packed() ? key : 1; }
+  // From one value of a packed record to the next.
+  [[nodiscard]] constexpr std::uint64_t stride() const noexcept { return (value + kValueAlignment - 1) & ~(kValueAlignment - 1); }
+  [[nodiscard]] constexpr std::uint64_t packed_cells() const noexcept {
+    return (kRecordHeader + key * stride() + kCell - 1) >> kCellShift;
+  }
+  // Whether that can be a record in so many cells.
+  [[nodiscard]] constexpr bool fit(std::uint64_t extent) const noexcept {
+    if (!is_packed()) [[likely]]
+      return cells() <= extent;
+    return key - 1 < kMostPacked && headers == 0 && packed_cells() <= extent;
+  }
 };
 
 // The largest claim of a ring of `cells`, in cells; and the bytes of key, headers and value that surely fit in it.

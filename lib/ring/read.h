@@ -21,11 +21,20 @@ enum class Found : std::uint8_t {
 
 struct View {
   std::uint64_t cells;
-  std::uint64_t offset;
+  std::uint64_t offset;  // of the first, if it is packed
   std::int64_t timestamp;
   Lengths lengths;
   const std::byte* data;  // the record's first byte
 };
+
+// The i-th of a packed record, as a record of its own: what stands in front of its value is not its header.
+inline View unpacked(const View& packed, std::uint64_t i) noexcept {
+  return {packed.cells,
+          packed.offset + i,
+          packed.timestamp,
+          {packed.lengths.value, 0, 0, Lengths::kNullKey},
+          packed.data + i * packed.lengths.stride()};
+}
 
 inline Found look(const Ring& ring, std::uint64_t position, View& view) noexcept {
   const RecordHeader& header = ring.at(position);
@@ -38,7 +47,7 @@ inline Found look(const Ring& ring, std::uint64_t position, View& view) noexcept
   view.timestamp = static_cast<std::int64_t>(header.h2.load(std::memory_order_relaxed));
   view.lengths = Lengths::of(header.h3.load(std::memory_order_relaxed));
   view.data = reinterpret_cast<const std::byte*>(&header);
-  return view.lengths.cells() <= mark.cells() ? Found::record : Found::corrupt;
+  return view.lengths.fit(mark.cells()) ? Found::record : Found::corrupt;
 }
 
 // Whether a committed record stands there, for those who wait for one.
@@ -58,7 +67,7 @@ inline bool look_for_record(const Ring& ring, std::uint64_t lap_word, std::uint6
   view.timestamp = static_cast<std::int64_t>(header.h2.load(std::memory_order_relaxed));
   view.lengths = Lengths::of(header.h3.load(std::memory_order_relaxed));
   view.data = reinterpret_cast<const std::byte*>(&header);
-  return view.lengths.cells() <= mark.cells();
+  return view.lengths.fit(mark.cells());
 }
 
 // Whether what was read at `position` before this call was whole: nobody may have begun to overwrite it.

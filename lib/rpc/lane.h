@@ -133,7 +133,7 @@ class LaneReader {
       lap_end_ = (position_ | ring_.mask) + 1;
     }
     if (!ring::look_for_record(ring_, lap_word_, position_, view) || position_ + view.cells > lap_end_ ||
-        view.lengths.key != sizeof(CallHeader) || view.lengths.headers != 0)
+        view.lengths.key != sizeof(CallHeader) || (view.lengths.headers | view.lengths.flags) != 0)
       return ready() ? look_slowly(received) : ring::Found::nothing;
     fill(received, view);
     return ring::Found::record;
@@ -182,7 +182,7 @@ class LaneReader {
         position_ += view.cells;
         continue;
       }
-      if (found == ring::Found::open || view.lengths.key != sizeof(CallHeader) || view.lengths.headers != 0)
+      if (found == ring::Found::open || view.lengths.key != sizeof(CallHeader) || (view.lengths.headers | view.lengths.flags) != 0)
         return ring::Found::corrupt;
       fill(received, view);
       return ring::Found::record;

@@ -73,11 +73,12 @@ void World::send(Producer& producer, const Sending& sending) const {
   const std::uint64_t last = sender.returned.load() + sending.count;
   for (std::uint64_t sequence = sender.returned.load(); sequence < last;) {
     const std::size_t many = sending.act == Act::batch ? std::min<std::uint64_t>(1 + sequence % kMostInBatch, last - sequence) : 1;
+    const bool packs = sequence % 2 == 0;  // one size and no keys
     messages.resize(many);
     for (std::size_t i = 0; i < many; ++i) {
-      const std::span<std::byte> value(values.data() + i * largest, size_of(largest, sequence + i));
+      const std::span<std::byte> value(values.data() + i * largest, size_of(largest, sequence + (packs ? 0 : i)));
       fill_value(value, {sending.sender, sequence + i});
-      messages[i] = {value, {.key = (sequence + i) % 5 == 0 ? bytes("station-7") : kNull}};
+      messages[i] = {value, {.key = !packs && (sequence + i) % 5 == 0 ? bytes("station-7") : kNull}};
     }
     sender.attempted.store(sequence + many);
     Result<std::size_t> done = 1;

@@ -92,7 +92,7 @@ TEST_F(ApiBatch, SendsMoreThanTheRingHolds) {
   const std::vector<Message> messages(500, Message{bytes(value), {}});  // half a megabyte into 64 KiB
   const std::size_t sent = must(producer.try_send_many(messages));
   EXPECT_GT(sent, 30u);
-  EXPECT_LT(sent, 64u);
+  EXPECT_LE(sent, 64u);
   EXPECT_TRUE(fails(producer.try_send_many(messages), Errc::full));
   EXPECT_TRUE(fails(producer.send_many(messages, 10ms), Errc::timed_out, {"'g'", "pid " + std::to_string(getpid())}));
   std::thread sender([&] { EXPECT_EQ(must(producer.send_many(messages, kSoon)), 500u); });

@@ -37,7 +37,7 @@ TEST_F(ApiLayout, OfAPartition) {
   constexpr std::size_t kRing = 65536;
   ASSERT_EQ(bytes_.size(), kRing + 65536);
   EXPECT_EQ(bytes_.substr(0, 8), "ARUSPART");
-  EXPECT_EQ(half(8), 3u) << "layout version";
+  EXPECT_EQ(half(8), 4u) << "layout version";
   EXPECT_EQ(half(12), 0x01020304u) << "byte order";
   EXPECT_EQ(word(16), bytes_.size());
   EXPECT_EQ(word(24), kRing);
@@ -107,6 +107,24 @@ TEST_F(ApiLayout, OfABatch) {
   EXPECT_EQ(word(4096 + 16), 6ull << 32 | 3) << "one claim";
 }
 
+// Values alone and of one size: a header for all of them, and each on 16 bytes.
+TEST_F(ApiLayout, OfAPackedBatch) {
+  Topic topic = create("t", {.max_producers = 1});
+  Producer producer = must(topic.producer());
+  std::vector<std::string> texts;
+  for (char c = 'a'; c < 'h'; ++c) texts.push_back(std::string(20, c));
+  std::vector<Bytes> values;
+  for (const std::string& text : texts) values.push_back(bytes(text));
+  ASSERT_EQ(must(producer.send_values(values)), 7u);
+  must(producer.send(bytes("next")));
+  read();
+  EXPECT_EQ(word(65536) ^ word(40), 2u | 1u << 2 | 4ull << 36) << "32 + 7 * 32 bytes";
+  EXPECT_EQ(word(65536 + 8), 0ull << 12 | 0xfff) << "the first one's offset";
+  EXPECT_EQ(word(65536 + 24), 20ull | 7ull << 28 | 5ull << 60) << "size, how many, null key and packed";
+  for (std::size_t i = 0; i < 7; ++i) EXPECT_EQ(bytes_.substr(65536 + 32 + 32 * i, 32), texts[i] + std::string(12, '\0')) << i;
+  EXPECT_EQ(word(65536 + 256 + 8), 7ull << 12 | 0) << "the next one's offset";
+}
+
 // A batch that ends where an earlier lap's payload looks like a mark is claimed with a cell of padding, which belongs to its last record.
 TEST_F(ApiLayout, OfABatchBeforeAnImitation) {
   constexpr std::size_t kCell = 64;
@@ -118,7 +136,8 @@ TEST_F(ApiLayout, OfABatchBeforeAnImitation) {
     read();
     const std::uint64_t imitation = word(40) ^ (2u | 2u << 2 | 1ull << 36);  // committed, of the next lap, one cell
     std::string large(16 * kCell - 32, 'x');
-    std::memcpy(large.data() + 3 * kCell - 32, &imitation, sizeof imitation);
+    const std::uint64_t cells = alone ? 2 : 3;  // of the batch: values alone are packed
+    std::memcpy(large.data() + cells * kCell - 32, &imitation, sizeof imitation);
     for (int i = 0; i < 64; ++i) {
       must(producer.send(bytes(large)));
       ASSERT_EQ(must(reader.poll(kSoon)).size(), 1u);
@@ -128,8 +147,9 @@ TEST_F(ApiLayout, OfABatchBeforeAnImitation) {
     ASSERT_EQ(must(alone ? producer.send_values(values) : producer.send_many(messages)), 3u);
     must(producer.send(bytes("next")));
     read();
-    for (std::uint64_t i = 0; i < 3; ++i)
-      EXPECT_EQ((word(65536 + kCell * i) ^ word(40)) >> 36, i == 2 ? 2u : 1u) << "cells of " << i;
+    const std::uint64_t last = alone ? 0 : 2;
+    for (std::uint64_t i = 0; i <= last; ++i)
+      EXPECT_EQ((word(65536 + kCell * i) ^ word(40)) >> 36, alone ? 3u : i == last ? 2u : 1u) << "cells of " << i;
     std::string heard;
     while (heard.find("next") == std::string::npos) {
       const Batch batch = must(reader.poll(kSoon));

@@ -131,6 +131,26 @@ TEST_F(LogSeek, HolesArePassedOver) {
   EXPECT_EQ(must(log::last_record(ring(), [](const ring::View&) { return true; }))->view.offset, 98u);
 }
 
+// Packed ones under one header: each is found.
+TEST_F(LogSeek, PackedOnes) {
+  std::mt19937 random(4);
+  while (times_.size() < 20'000) {
+    const std::string value(1 + random() % 60, 'v');
+    const std::vector<Bytes> values(2 + random() % 50, bytes(value));
+    must(producer_->send_values(values));
+    times_.resize(times_.size() + values.size());
+    if (random() % 4 == 0) send(1'000'000'000, 100);
+    const std::uint64_t wanted = first() + random() % (end() - first());
+    const Place place = must(log::at_offset(ring(), wanted));
+    ASSERT_EQ(place.offset, wanted);
+    ring::View view{};
+    ASSERT_EQ(ring::look(ring(), place.position, view), ring::Found::record);
+    ASSERT_LT(wanted - view.offset, view.lengths.records());
+    ASSERT_EQ(must(log::last_record(ring(), [](const ring::View&) { return true; }))->view.offset, end() - 1);
+  }
+  EXPECT_GT(first(), 10'000u) << "the ring has wrapped";
+}
+
 TEST_F(LogSeek, AnOpenClaimIsTheEnd) {
   for (int i = 0; i < 10; ++i) send(i);
   auto loan = must(producer_->loan(100, {.timestamp = 50}));

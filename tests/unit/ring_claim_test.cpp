@@ -146,19 +146,45 @@ TEST(RingClaim, PadsWhereTheNextBoundaryLooksMarked) {
   }
 }
 
-TEST(RingClaim, PadsAtMostTwoCellsAndThenRefuses) {
+// Payload that is the same everywhere, in the lap that it happens to imitate: wherever a claim would end, but where a record began a lap ago.
+TEST(RingClaim, PadsUpToWhereARecordBegan) {
   const RawRing raw;
   Appender appender = must(Appender::enlist(raw.ring, raw.alive()));
-  raw.ring.set_mark(C + 4, State::committed, 3, 1);
-  raw.ring.set_mark(C + 5, State::committed, 3, 1);
+  const std::uint64_t imitation = Mark::make(State::committed, 2, 3, 1).word ^ raw.ring.salt;
+  const auto append = [&](std::uint64_t cells) {
+    Claimed claimed{};
+    EXPECT_TRUE(appender.claim(cells, 1, 0, 0, claimed)) << cells;
+    for (std::uint64_t i = 1; i < claimed.cells; ++i) raw.ring.at(claimed.position + i).h0 = imitation;
+    appender.commit(claimed);
+    return claimed.cells;
+  };
+  while (raw.ring.tail() + 40 <= 2 * C) append(40);
+  append(2 * C - raw.ring.tail());
+  for (const std::uint64_t cells : {1, 7, 39, 40, 41, 100}) EXPECT_EQ(append(cells), (cells + 39) / 40 * 40);
+  // 520 would be more than a claim may have: the largest gap instead, and with it the lap is over.
+  const std::uint64_t before = raw.ring.tail();
+  EXPECT_EQ(append(ring::most_cells(C)), ring::most_cells(C));
+  EXPECT_EQ(raw.look(before), Found::skip);
+  EXPECT_EQ(raw.ring.mark(before).cells(), 480u);
+}
+
+TEST(RingClaim, LeavesAGapWhereNoClaimOfThatSizeCanEnd) {
+  const RawRing raw;
+  Appender appender = must(Appender::enlist(raw.ring, raw.alive()));
+  constexpr std::uint64_t kLargest = ring::most_cells(C);
+  for (std::uint64_t i = 1; i <= C / 2; ++i)
+    if (i != 3) raw.ring.set_mark(C + i, State::committed, 3, 1);
   Claimed claimed{};
-  ASSERT_TRUE(appender.claim(4, 1, 0, 0, claimed));
-  EXPECT_EQ(claimed.cells, 6u);
-  for (std::uint64_t i = 8; i <= 10; ++i) raw.ring.set_mark(C + i, State::committed, 3, 1);
+  ASSERT_TRUE(appender.claim(kLargest, 1, 0, 0, claimed));
+  EXPECT_EQ(claimed.position, C + 3);
+  EXPECT_EQ(claimed.offset, 1u) << "the gap's own is reported as never committed";
+  EXPECT_EQ(raw.look(C), Found::skip);
+  raw.low(claimed.position + claimed.cells);
+  for (std::uint64_t i = 1; i <= C / 2; ++i) raw.ring.set_mark(claimed.position + claimed.cells + i, State::committed, 3, 1);
+  const std::uint64_t tail = raw.ring.tail();
   EXPECT_FALSE(appender.claim(2, 1, 0, 0, claimed));
-  EXPECT_EQ(appender.refusal().why, Refusal::Why::corrupt);
-  EXPECT_EQ(raw.ring.tail(), C + 6) << "nothing was claimed";
-  ASSERT_TRUE(appender.claim(1, 1, 0, 0, claimed)) << "another size fits";
+  EXPECT_EQ(appender.refusal().why, Refusal::Why::corrupt) << "half a ring of them is no accident";
+  EXPECT_EQ(raw.ring.tail(), tail) << "nothing was claimed";
 }
 
 TEST(RingClaim, AStaleLapAtTheNextBoundaryIsNoImitation) {

@@ -316,6 +316,15 @@ TEST_F(RpcHostileTest, RecordsThatCannotBe) {
   expect_refused();
 }
 
+TEST_F(RpcHostileTest, APackedRecord) {
+  const ring::Ring ring = hostile_->request_ring();
+  const std::uint64_t at = ring.cells;
+  ring.at(at).h3.store(ring::Lengths{16, sizeof(rpc::CallHeader), 0, ring::Lengths::kPacked}.word());
+  ring.set_mark(at, ring::State::committed, 0, 100);
+  hostile_->ring_doorbell();
+  expect_refused();
+}
+
 TEST_F(RpcHostileTest, AnExtentBeyondTheRing) {
   const ring::Ring ring = hostile_->request_ring();
   ring.set_mark(ring.cells, ring::State::committed, 0, ring.cells);
