@@ -107,8 +107,8 @@ class Producer {
 
   // Many at once: neighbours that go to the same partition are claimed together and become visible together (in portions of
   // at most a quarter of the ring), stamped with one time. Returns how many were appended, in order; fewer than all when room or time ran out. An
-  // error means that none was. Values alone are the faster form, and
-  // those of one size (up to 1 KiB) also take the least room: no header each.
+  // error means that none was. Values alone are the faster form; of one size (up to 1 KiB) they take the least room as well: one header
+  // for all.
   Result<std::size_t> try_send_values(std::span<const Bytes> values);
   Result<std::size_t> try_send_many(std::span<const Message> messages);
   Result<std::size_t> send_values(std::span<const Bytes> values);

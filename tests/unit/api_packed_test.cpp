@@ -19,10 +19,12 @@ class ApiPacked : public ApiTest {
   }
   static std::uint64_t number(const Record& record) { return std::stoull(std::string(text(record.value()))); }
   void send(Producer& producer, std::size_t count, std::size_t size = 20) {
-    std::vector<std::string> texts;
-    for (std::size_t i = 0; i < count; ++i) texts.push_back(numbered(sent_ + i, size));
-    std::vector<Bytes> values;
-    for (const std::string& text : texts) values.push_back(bytes(text));
+    std::vector<std::string> texts(count);
+    std::vector<Bytes> values(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      texts[i] = numbered(sent_ + i, size);
+      values[i] = bytes(texts[i]);
+    }
     ASSERT_EQ(must(producer.send_values(values)), count);
     sent_ += count;
   }
@@ -155,9 +157,8 @@ TEST_F(ApiPacked, BeginsAndSeeksInTheMiddle) {
 TEST_F(ApiPacked, HoldsBackUntilAllOfItIsRead) {
   Producer producer = must(create("t").producer());
   Consumer reader = observe("t", {.group = "g", .start = Start::earliest, .max_records = 1});
-  const std::vector<std::string> texts(15, std::string(1000, 'v'));
-  std::vector<Bytes> values;
-  for (const std::string& text : texts) values.push_back(bytes(text));
+  const std::string value(1000, 'v');
+  const std::vector<Bytes> values(15, bytes(value));
   std::uint64_t sent = 0;
   for (;;) {
     const auto more = producer.try_send_values(values);
