@@ -44,11 +44,11 @@ class PartitionReader {
   // does not begin before `stop`. Returns how many; when none, take().
   [[gnu::always_inline]] std::size_t take_plain(std::span<Record> room, std::uint64_t stop = kNowhere) noexcept;
   static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
-  // Where to stop so as to keep away from what producers are writing now; nowhere if that would leave nothing.
+  // Where to stop so as to keep away from what producers are writing now; nowhere if as much would be left as taken, for that comes late.
   [[nodiscard]] std::uint64_t behind_producers() const noexcept {
-    constexpr std::uint64_t kAway = 128;  // cells
-    const std::uint64_t stop = ring_.tail() - kAway;
-    return stop > position_ ? stop : kNowhere;
+    constexpr std::uint64_t kAway = 32;  // cells
+    const std::uint64_t tail = ring_.tail();
+    return tail > position_ + 2 * kAway ? tail - kAway : kNowhere;
   }
   // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would
   // do nothing.
