@@ -22,6 +22,8 @@ void note_boundary(const Ring& ring, std::uint64_t end, const Boundary& boundary
   entry.offset.store(boundary.offset, std::memory_order_relaxed);
   entry.largest_timestamp.store(timestamp, std::memory_order_relaxed);
   entry.check.store(check_of(boundary.position, boundary.offset, timestamp), std::memory_order_release);
+  // By the time that it is written a lap has gone through the cache, and a commit would wait for it.
+  platform::prefetch_for_write(&ring.index[((end & ring.mask) / ring.slice + 1) % kIndexEntries]);
 }
 
 std::optional<Boundary> read_boundary(const Ring& ring, std::uint32_t i) noexcept {
