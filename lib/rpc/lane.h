@@ -172,7 +172,7 @@ class LaneReader {
   }
   [[gnu::noinline]] ring::Found look_slowly(Received& received) noexcept {
     for (;;) {
-      ring::View view;
+      ring::View view{};
       const ring::Found found = ring::look(ring_, position_, view);
       if (found == ring::Found::nothing) [[likely]]
         return found;

@@ -293,7 +293,7 @@ class Groups(DoctorTest):
         self.topic("t", "--partition-bytes", "64K")
 
     def fill(self):
-        self.arus("produce", "t", "--timeout", "100ms", stdin="x\n" * 3000, code=None)
+        self.arus("produce", "t", "--timeout", "100ms", stdin="x\n" * 20000, code=None)
 
     def test_a_stopped_reader_holds_producers_back(self):
         reader = self.start("consume", "t", "-g", "g")

@@ -34,7 +34,7 @@ class TopTest(CliTest):
         reader = self.start("consume", "frames", "-g", "slow")
         self.wait_for_readers(1, "frames")
         os.kill(reader.pid, signal.SIGSTOP)
-        self.arus("produce", "frames", "--timeout", "100ms", stdin="x\n" * 3000, code=None)
+        self.arus("produce", "frames", "--timeout", "100ms", stdin="x\n" * 20000, code=None)
         return reader
 
 

@@ -88,9 +88,9 @@ class List(CliTest):
         self.topic("log", "--partition-bytes", "1M")
         self.produce(["one", "two"], topic="log")
         self.assertGolden(self.arus("topic", "list").out, """
-TOPIC    PARTITIONS  RECORDS   USED<  +>RESERVED  READERS  GROUPS
-log               1        2  128 B<  +[0-9.]+ MiB>        0       0
-weather           4        0    0 B<  +[0-9.]+ KiB>        0       0
+TOPIC    PARTITIONS  RECORDS  USED<  +>RESERVED  READERS  GROUPS
+log               1        2  64 B<  +[0-9.]+ MiB>        0       0
+weather           4        0   0 B<  +[0-9.]+ KiB>        0       0
 """)
 
     def test_json(self):
