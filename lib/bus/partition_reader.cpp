@@ -273,6 +273,7 @@ Result<bool> PartitionReader::take_checked(RecordBuffer& buffer) {
     const std::uint64_t position = position_;
     const std::uint64_t expected = expected_;
     const Expect expect = expect_;
+    const bool partly = partly_;
     taken_from_ = position;
     auto took = take_settled(buffer);
     if (ring::still_there(ring_, position)) return took;
@@ -280,6 +281,7 @@ Result<bool> PartitionReader::take_checked(RecordBuffer& buffer) {
     position_ = position;
     expected_ = expected;
     expect_ = expect;
+    partly_ = partly;
     resume_if_lapped();
   }
 }
@@ -352,6 +354,7 @@ Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t po
   settled_ = resumption.position;
   if (position_ >= resumption.position) {
     group::begin_committed(*cursor_, offset);
+    partly_ = offset != next_offset();
     if (position > settled_) publish(offset, position);  // else it would count as a ring behind
   } else {
     position_ = resumption.position;

@@ -3,10 +3,13 @@
 
 #include <arus/producer.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
+#include "bus/headers.h"
 #include "bus/state.h"
+#include "log/partitioner.h"
 #include "platform/clock.h"
 #include "ring/claim.h"
 
@@ -45,7 +48,9 @@ class ProducerState {
   [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
 
  private:
-  struct Shape {  // of a record to be: what is where
+  static constexpr std::size_t kStickyBytes = 16u
+                                              << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
+  struct Shape {                                      // of a record to be: what is where
     ring::Lengths lengths;
     std::uint64_t cells;
     std::uint32_t partition;
@@ -124,5 +129,37 @@ class ProducerState {
   std::uint32_t loan_count_ = 0;
   bool retired_ = false;
 };
+
+// ---- inline in every way of sending ----
+
+inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& envelope) noexcept {
+  if (envelope.partition) return *envelope.partition;
+  if (envelope.key.data() != nullptr && partitions_ != 1 && !config_.partition)
+    return log::partition_for_key(envelope.key, partitions_);
+  if (sticky_left_ == 0) {  // never where there is one partition only
+    sticky_left_ = kStickyBytes;
+    sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
+    plain_ = appender_of_[sticky_];
+    stamper_.be_loud();  // it has not been told what to expect
+  }
+  sticky_left_ -= std::min(sticky_left_, size);
+  return sticky_;
+}
+
+inline bool ProducerState::shape(std::size_t value_size, bool null_value, const Envelope& envelope, Shape& shape) noexcept {
+  const std::size_t headers = envelope.headers.empty() ? 0 : headers_size(envelope.headers);
+  const std::size_t key = envelope.key.size();
+  if (key > ring::Lengths::kMostKey || headers > ring::Lengths::kMostHeaders || value_size > max_bytes_ ||
+      key + headers + value_size > max_bytes_ || (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
+    return false;
+  shape.lengths = {value_size, key, headers,
+                   (envelope.key.data() == nullptr ? ring::Lengths::kNullKey : 0) | (null_value ? ring::Lengths::kNullValue : 0)};
+  shape.cells = shape.lengths.cells();
+  shape.partition = place(key + headers + value_size, envelope);
+  if (shape.partition >= partitions_) [[unlikely]]
+    return false;
+  shape.to = appender_of_[shape.partition];
+  return shape.to != nullptr;
+}
 
 }  // namespace arus::detail

@@ -17,6 +17,7 @@
 //   after C5, C6     an unmarked hole, named by the slot, and by the next boundary: recover(), R6 to R11
 //   after C7         CLAIMED by a dead owner, also inside a batch (its first header is committed last): recover(), R2 to R5
 //   several open     (loans) the last as above; the others are CLAIMED, at slot.open_since or behind it: recover_older() (model look.pml)
+//   inside leave_gap as any other claim: it is skipped by its owner, or by recover()
 //   after COMMITTED  a record. The sleepers it should have woken wake by themselves after 1.25 s.
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
 #pragma once

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "api_support.h"
+#include "bus/state.h"
+#include "ring/room.h"
 
 namespace arus::test {
 namespace {
@@ -223,6 +225,24 @@ TEST_F(ApiPacked, AnEvictedGroupGoesOnInTheMiddle) {
     must(reader.unsubscribe("t"));
     must(bus.remove("t"));
   }
+}
+
+// What its caller commits after an eviction counts, also where the cursor has come back to the very header that was begun.
+TEST_F(ApiPacked, ACommitInTheMiddleAfterAnEviction) {
+  Producer producer = must(create("t").producer());
+  send(producer, 20);
+  {
+    Consumer reader = observe("t", {.group = "g", .start = Start::earliest, .max_records = 5, .auto_commit = false});
+    EXPECT_EQ(must(reader.poll(0ns)).size(), 5u);
+    const auto topic =
+        must(detail::TopicState::open(std::make_shared<detail::BusState>(must(log::BusDirectory::open(path()))), "t"));
+    const auto table = must(topic->groups(platform::Access::write));
+    ASSERT_TRUE(ring::evict_by_hand(table->cursors(0)[table->find("g").value()]));
+    EXPECT_TRUE(fails(reader.poll(0ns), Errc::evicted));
+    must(reader.commit());
+  }
+  Consumer successor = join("t", "g");
+  EXPECT_EQ(number(must(successor.poll(0ns))[0]), 5u);
 }
 
 // Each of them is a job of its own.

@@ -1,0 +1,46 @@
+// What a producer writes into a record that it has claimed, but for the marks: header words, key, headers, value.
+#pragma once
+
+#include <arus/producer.h>
+
+#include "bus/headers.h"
+#include "platform/cpu.h"
+#include "ring/layout.h"
+
+namespace arus::detail {
+
+// Header words of a claimed record. Returns where its value goes.
+[[gnu::always_inline]] inline std::byte* write_words(ring::RecordHeader& header, const ring::Lengths& lengths,
+                                                     Timestamp timestamp) noexcept {
+  header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+  header.h3.store(lengths.word(), std::memory_order_relaxed);
+  return reinterpret_cast<std::byte*>(&header) + lengths.value_at();
+}
+// The same, key and headers.
+[[gnu::always_inline]] inline std::byte* write_front(ring::RecordHeader& header, const ring::Lengths& lengths,
+                                                     const Envelope& envelope, Timestamp timestamp) noexcept {
+  auto* bytes = reinterpret_cast<std::byte*>(&header);
+  std::byte* behind = bytes + ring::kRecordHeader;
+  if (lengths.key != 0) platform::copy(behind, envelope.key.data(), lengths.key);
+  if (lengths.headers != 0) [[unlikely]]
+    encode_headers(envelope.headers, behind + lengths.key);
+  return write_words(header, lengths, timestamp);
+}
+
+// Anything that a value alone does not have.
+inline bool says_something(const Envelope& envelope) noexcept {
+  return (static_cast<std::size_t>(envelope.key.data() != nullptr) | envelope.headers.size() |
+          static_cast<std::size_t>(envelope.timestamp.has_value()) | static_cast<std::size_t>(envelope.partition.has_value())) != 0;
+}
+
+// The same for a value alone, and the value.
+constexpr std::uint64_t plain_cells(std::size_t size) noexcept {
+  return (ring::kRecordHeader + size + ring::kCell - 1) >> ring::kCellShift;
+}
+[[gnu::always_inline]] inline void write_plain(ring::RecordHeader& header, Bytes value, Timestamp timestamp) noexcept {
+  header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
+  header.h3.store(ring::Lengths{value.size(), 0, 0, ring::Lengths::kNullKey}.word(), std::memory_order_relaxed);
+  platform::copy(reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader, value.data(), value.size());
+}
+
+}  // namespace arus::detail
