@@ -103,6 +103,7 @@ class ConsumerState {
   }
   Result<void> look_after_all(std::int64_t now);
   [[nodiscard]] bool any_ready() const noexcept;
+  [[nodiscard]] bool any_open_claim() const noexcept;
   void sleep(std::int64_t ns) noexcept;
   void adapt(std::size_t found) noexcept;
   [[nodiscard]] Batch batch() const noexcept;

@@ -65,7 +65,8 @@ ConsumerState::Look ConsumerState::arm_descriptor() {
   if (membership_) membership_->file().changes().arm(bell_->index());
   if (must_rebalance())
     if (auto moved = rebalance(); !moved) return failed(std::move(moved.error()));
-  const Look look = collect();
+  Look look = collect();
+  if (look == Look::nothing && any_open_claim() && ring::outwait_stores([&] { return any_ready(); })) look = collect();
   // Stays readable until a poll has found nothing, and while somebody may be dying.
   if (look == Look::something || (membership_ && membership_->is_suspicious(platform::boot_time()))) bell_->wake();
   return look;
@@ -74,6 +75,11 @@ ConsumerState::Look ConsumerState::arm_descriptor() {
 bool ConsumerState::any_ready() const noexcept {
   return std::any_of(readers_.begin(), readers_.end(),
                      [](const PartitionReader& reader) { return !reader.paused && reader.ready(); });
+}
+
+bool ConsumerState::any_open_claim() const noexcept {
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [](const PartitionReader& reader) { return !reader.paused && reader.open_claim(); });
 }
 
 // Once: the caller looks again. See ring/wake.h for the order.
@@ -92,6 +98,7 @@ void ConsumerState::sleep(std::int64_t ns) noexcept {
   }
   if (membership_ && heard) membership_->file().changes().arm(bell_->index());
   if (any_ready() || may_take_something() || woken_.load(std::memory_order_acquire)) return;
+  if (doubtful && ring::outwait_stores([&] { return any_ready(); })) return;
   if (membership_) ns = std::min(ns, membership_->longest_sleep(platform::boot_time()));
   if (!pending_.empty()) ns = std::min(ns, kPendingSleep);
   if (heard && beside >= 0) {

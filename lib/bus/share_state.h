@@ -73,6 +73,8 @@ class ShareState {
 
   Result<bool> wait(std::chrono::nanoseconds timeout);
   void sleep(std::int64_t ns) noexcept;
+  [[nodiscard]] bool any_ready() const noexcept;
+  [[nodiscard]] bool any_open_claim() const noexcept;
   Result<bool> arm_descriptor();
   Result<void> look_after_all(std::int64_t now);
   void repair_what_is_in_the_way(Place& place) const;

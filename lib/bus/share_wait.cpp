@@ -50,8 +50,17 @@ Result<bool> ShareState::arm_descriptor() {
   bell_->drain();
   for (const Place& place : places_) place.shared.ring().data.arm(bell_->index());
   auto found = collect();
+  if (found && !*found && any_open_claim() && ring::outwait_stores([&] { return any_ready(); })) found = collect();
   if (found && *found) bell_->wake();
   return found;
+}
+
+bool ShareState::any_ready() const noexcept {
+  return std::any_of(places_.begin(), places_.end(), [](const Place& place) { return place.shared.ready(); });
+}
+
+bool ShareState::any_open_claim() const noexcept {
+  return std::any_of(places_.begin(), places_.end(), [](const Place& place) { return place.shared.open_claim(); });
 }
 
 bool ShareState::has_company() const noexcept {
@@ -73,13 +82,12 @@ void ShareState::sleep(std::int64_t ns) noexcept {
   if (beside >= 0) bell_->drain();
   const std::uint32_t rings = bell_->rings();
   bool doubtful = !unburied_.empty();
-  bool ready = false;
   for (const Place& place : places_) {
     place.shared.ring().data.arm(bell_->index());
     doubtful |= place.shared.open_claim() || !place.shared.fits();
-    ready |= place.shared.ready();
   }
-  if (ready || woken_.load(std::memory_order_acquire)) return;
+  if (any_ready() || woken_.load(std::memory_order_acquire)) return;
+  if (doubtful && ring::outwait_stores([&] { return any_ready(); })) return;
   ns = std::min(ns, doubtful ? kDoubtfulSleep : kIdleSleep);
   if (company && beside < 0) ns = std::min(ns, kUntoldSleep);
   if (platform::boot_time() < suspicious_till_) ns = std::min(ns, kMillisecond);

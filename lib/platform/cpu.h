@@ -40,6 +40,16 @@ inline void fence_full() noexcept {
 #endif
 }
 
+// Behind a compare_exchange() of this thread, for what was stored since: the compiler keeps its place, and on other processors than x86, where
+// that is no full fence, the processor too.
+inline void fence_after_exchange() noexcept {
+#if defined(ARUS_TSAN) || !defined(__x86_64__)
+  fence_full();
+#else
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+}
+
 // Reads before it stay before reads after it. (On x86 the hardware keeps that order; this stops the compiler.)
 inline void fence_acquire() noexcept {
 #if defined(ARUS_TSAN)

@@ -166,7 +166,10 @@ class Appender {
     ARUS_KILL_POINT("settled");
     if (claimed.counted && --open_ == 0 && !std::exchange(to_note_open_, false)) [[unlikely]]
       slot_->open_since.store(0, std::memory_order_release);
-    ring_.data.wake();
+    if (ring_.single_producer) [[unlikely]]
+      ring_.data.wake();
+    else
+      ring_.data.wake_behind_claim();
   }
   // Asks for lines before they are needed: this claim's first two together; and as many as it takes of those that later claims will take,
   // as each of their locked instructions waits until everything stored before it has its line.

@@ -4,6 +4,9 @@
 // it takes the bits out and rings the bells. The two fences pair up: either the waker sees the bit, or the waiter sees the change.
 //   waiter   W1 words[i] |= bit   W2 summary |= 1 << i   W3 fence   W4 look again   W5 sleep on the bell's word as read before W1
 //   waker    K1 change            K2 fence               K3 load summary: 0, done    K4 exchange summary   K5 exchange words[i]   K6 ring
+// Where the change is the commit of a claim that a compare-and-swap made (C5), the waker does without K2 on x86, where that was a fence
+// already: a waiter that arms later sees the claim, if not yet the commit. So it is in doubt: it waits for as long as a running producer's
+// store can take to become visible (outwait_stores), looks once more, and sleeps for milliseconds at most.
 // A waker that takes the summary between W1 and W2 may take the bit as well: then it rings, which is right; the summary bit that
 // stays behind costs the next waker one look.
 //
@@ -21,6 +24,17 @@
 #include "ring/layout.h"
 
 namespace arus::ring {
+
+// What somebody waits who has armed, finds a claim and not its commit, and would sleep: until a store that was made before must be visible.
+// It leaves a processor's buffer within a microsecond; 256 pauses take 5 to 10. True: `look` has found something.
+template <class Look>
+bool outwait_stores(Look look) noexcept {
+  for (int round = 0; round < 8; ++round) {
+    for (int i = 0; i < 32; ++i) platform::pause();
+    if (look()) return true;
+  }
+  return false;
+}
 
 class WaitSet {
  public:
@@ -44,12 +58,20 @@ class WaitSet {
   // The waker's K2 to K6, after its change.
   void wake() const noexcept {
     platform::fence_full();
+    wake_fenced();
+  }
+  // The same behind the commit of a claim that was made by a compare-and-swap.
+  void wake_behind_claim() const noexcept {
+    platform::fence_after_exchange();
+    wake_fenced();
+  }
+
+ private:
+  void wake_fenced() const noexcept {
     ARUS_KILL_POINT("K2");
     if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]]
       ring_all();
   }
-
- private:
   void ring_all() const noexcept;
   inline static Word nobodys_{0};  // the summary of every empty set, so that a waker need not ask whether its set is one
   Word* words_ = &nobodys_;

@@ -13,7 +13,11 @@
  * DIE_AT=n lets wakers die only at one step (0 before K1, 1 behind K1, 2 behind K2, 3 behind K3, 4 behind K4, 5 behind K5, 6 between the
  * two halves of K6, 7 between two bells, 8 behind all), and NO_TIMEOUT takes the time-out away: it is missed at 1 to 7, not at 0 and 8.
  *
+ * CLAIMS: the change is the commit of a claim that was made by a fenced instruction, K0, and there is no K2 (WaitSet::wake_behind_claim). A
+ * waiter that finds a claim open does not go to sleep but for a moment. A dead claimer's claim is taken back (stamp.pml).
+ *
  * Mutants: M_NO_W3, M_NO_K2 without the fence (WEAK); M_NO_W4 without the second look; M_LATE_RINGS the bell's word is read after W4;
+ *  with CLAIMS: M_NO_DOUBT a waiter looks for commits only;
  *  M_SUMMARY_FIRST W2 before W1; M_WORDS_FIRST K5 before K4; M_STORE the bits are stored, not added to the others. */
 #ifndef CHANGES
 #define CHANGES 1               /* of each waker */
@@ -34,6 +38,7 @@
 
 byte made = 0;                  /* what the waiters look at */
 byte made_next[WAKERS];         /* K1 under way */
+byte claimed = 0;               /* K0: what is, or will be, made */
 byte words = 0; bool summary = 0;
 bool w1_next[WAITERS], w2_next[WAITERS];  /* W1 and W2 under way */
 bool rung[WAITERS];             /* since the waiter has read its bell's word */
@@ -41,6 +46,12 @@ bool asleep[WAITERS];           /* in futex_wait */
 bool may_time_out[WAITERS];
 byte waiter_deaths = 0, waker_deaths = 0;
 byte seen[WAITERS];
+
+#if defined(CLAIMS) && !defined(M_NO_DOUBT)
+#define IN_DOUBT (claimed > seen[me])
+#else
+#define IN_DOUBT false
+#endif
 
 #ifdef M_STORE
 #define ADD(w, bit) (bit)
@@ -66,6 +77,7 @@ inline waker_dies(n) {
   if
   :: true
   :: MORTAL(n) && waker_deaths < WAKER_DEATHS -> waker_deaths++;
+     if :: n == 0 -> claimed-- :: else fi;
 #ifdef WEAK
      made = made + made_next[me]; made_next[me] = 0;                 /* what the dead wrote is visible long before a time-out */
 #endif
@@ -99,7 +111,7 @@ again:
 #endif
 #endif
 #ifndef M_NO_W4
-     if :: made > seen[me] -> goto again :: made == seen[me] fi;     /* W4 */
+     if :: made > seen[me] || IN_DOUBT -> goto again :: made == seen[me] && !IN_DOUBT fi;     /* W4 */
 #endif
 #ifdef M_LATE_RINGS
      rung[me] = 0;
@@ -126,10 +138,10 @@ inline ring(i) {
 proctype Waker(byte me) {
   byte bits, k;
   do
-  :: atomic { k < CHANGES -> k++; waker_dies(0) }
+  :: atomic { k < CHANGES -> k++; claimed++; waker_dies(0) }         /* K0 */
 #ifdef WEAK
      atomic { made_next[me]++; waker_dies(1) }                       /* K1 */
-#ifndef M_NO_K2
+#if !defined(M_NO_K2) && !defined(CLAIMS)
      atomic { made_next[me] == 0; waker_dies(2) }                    /* K2 */
 #endif
 #else
