@@ -13,6 +13,7 @@ namespace arus::detail {
 using platform::fail;
 using platform::pass;
 using ring::Found;
+using ring::Lengths;
 using ring::View;
 using std::memory_order_acquire;
 using std::memory_order_relaxed;
@@ -133,7 +134,7 @@ Result<void> PartitionReader::seek(Start to) {
 std::uint64_t PartitionReader::lag() const noexcept {
   const log::Place end = log::latest(ring_);
   // At the end nothing is left, also behind a skipped claim whose offsets only the next record tells.
-  if (position_ >= end.position) return 0;
+  if (position_ >= ring_.tail()) return 0;
   return end.offset - std::min(end.offset, next_offset());
 }
 
@@ -172,7 +173,7 @@ bool PartitionReader::resume_if_lapped() noexcept {
   return lapped;
 }
 
-// What is wanted of a packed record, and as far as there is room. False: there is more of it.
+// What is wanted of a packed record, and as far as there is room. False: there is more of it, or may be.
 bool PartitionReader::take_packed(const View& view, RecordBuffer& buffer) {
   const std::uint64_t end = view.offset + view.lengths.records();
   const std::uint64_t from = std::min(std::max(expected_, deliver_from_), end);
@@ -187,10 +188,19 @@ bool PartitionReader::take_packed(const View& view, RecordBuffer& buffer) {
   for (std::uint64_t offset = from; offset != until; ++offset, data += stride)
     RecordAccess::fill(buffer.add(), ring::unpacked(view, offset - view.offset), data, &topic_->name(), partition_);
   expected_ = until;
-  partly_ = until != end;
-  if (partly_) return false;
-  position_ += view.cells;
+  if (until != end || view.grows) {
+    partly_ = true;
+    return false;
+  }
+  go_behind(view);
   return true;
+}
+
+// A packed record, of which everything was taken.
+void PartitionReader::go_behind(const View& view) noexcept {
+  position_ += view.cells;
+  partly_ = false;
+  if (view.lengths.is_torn()) expect_ = Expect::from_hole;
 }
 
 Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
@@ -199,10 +209,20 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
     View view;
     const Found found = ring::look(ring_, position_, view);
     if (found == Found::record) [[likely]] {
-      // Of packed ones those may have been taken that stand before the expected one.
-      const bool begun = expect_ == Expect::exactly && expected_ - view.offset < view.lengths.records();
+      // Of packed ones those may have been taken that stand before the expected one; of one that grows, also all, or one may be expected that
+      // was granted and does not stand yet.
+      const std::uint64_t taken = expected_ - view.offset;
+      const std::uint64_t records = view.lengths.records();
+      const bool begun = expect_ == Expect::exactly &&
+                         (taken < records || ((view.lengths.flags & Lengths::kGrows) != 0 && taken <= Lengths::kMostPacked));
       if (!begun && !bridge(view.offset, buffer)) [[unlikely]]
         return corrupt("a record with an offset out of order");
+      if (begun && taken >= records) [[unlikely]] {
+        if (view.grows) break;
+        if (taken > records && !view.lengths.is_torn()) return corrupt("a record with an offset out of order");
+        go_behind(view);
+        continue;
+      }
       if (view.lengths.is_packed()) {
         if (!take_packed(view, buffer)) break;
         continue;

@@ -46,9 +46,9 @@ class PartitionReader {
   static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
   // Where to stop so as to keep away from what producers are writing now; nowhere if as much would be left as taken, for that comes late.
   [[nodiscard]] std::uint64_t behind_producers() const noexcept {
-    constexpr std::uint64_t kAway = 32;  // cells
     const std::uint64_t tail = ring_.tail();
-    return tail > position_ + 2 * kAway ? tail - kAway : kNowhere;
+    const std::uint64_t away = 32 + ring::growing_cells_of(ring_.header->tail.w1.load(std::memory_order_relaxed));  // cells
+    return tail > position_ + 2 * away ? tail - away : kNowhere;
   }
   // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would
   // do nothing.
@@ -58,7 +58,7 @@ class PartitionReader {
   // Whether take() would find something, or an error; without side effects.
   [[nodiscard]] bool ready() const noexcept;
   // Somebody has claimed what is next, and has not settled it.
-  [[nodiscard]] bool open_claim() const noexcept { return ring_.tail() > position_; }
+  [[nodiscard]] bool open_claim() const noexcept { return ring::open_claim_at(ring_, position_); }
   // Called about every millisecond while nothing comes: settles the claim that is in the way, if its owner is dead.
   void look_after();
   [[nodiscard]] bool deleted() const noexcept { return ring_.deleted(); }
@@ -137,6 +137,7 @@ class PartitionReader {
   bool resume_if_lapped() noexcept;
   Result<bool> take_settled(RecordBuffer& buffer);
   bool take_packed(const ring::View& view, RecordBuffer& buffer);
+  void go_behind(const ring::View& view) noexcept;
   Result<bool> take_checked(RecordBuffer& buffer);
   void note_handed();
   // Before the position changes otherwise than by taking what is there: take_plain() does nothing until the next take().
@@ -183,9 +184,12 @@ class PartitionReader {
 };
 
 inline bool PartitionReader::ready() const noexcept {
-  const ring::Mark mark = ring_.mark(position_);
-  return (ring_.valid(mark, position_) && mark.state() != ring::State::claimed) || (overwritable() && ring_.low() > position_) ||
-         ring_.deleted();
+  ring::View view;
+  const ring::Found found = ring::look(ring_, position_, view);
+  if (found == ring::Found::record ? !view.grows || expect_ != Expect::exactly || expected_ - view.offset < view.lengths.records()
+                                   : found > ring::Found::open)
+    return true;
+  return (overwritable() && ring_.low() > position_) || ring_.deleted();
 }
 
 // What the loop needs is in local variables, which stores to records cannot change, as far as the compiler knows.
@@ -212,14 +216,21 @@ inline std::size_t PartitionReader::take_plain(std::span<Record> room, std::uint
     if (view.lengths.is_packed()) {
       const std::uint64_t records = view.lengths.records();
       std::uint64_t next = expected - view.offset;  // those before it were taken by an earlier call
-      if (next >= records) [[unlikely]]
-        break;
+      if (next >= records) [[unlikely]] {           // everything of one that grows was taken
+        if (next != records || !view.lengths.is_growing() || ring::growth_of(ring_, position, view) != ring::Growth::ended) break;
+        position += view.cells;
+        continue;
+      }
       const std::uint64_t until = std::min(records, next + static_cast<std::uint64_t>(end - to));
       expected += until - next;
       for (; next != until; ++next, ++to) RecordAccess::fill_packed(*to, view, next, topic, partition);
       if (until != records) {
         partly_ = true;
         break;
+      }
+      if (view.lengths.is_growing()) {  // there may be more by now
+        partly_ = true;
+        continue;
       }
     } else {
       if (view.offset != expected) [[unlikely]]

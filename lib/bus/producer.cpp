@@ -17,12 +17,6 @@ using ring::Lengths;
 using std::chrono::nanoseconds;
 
 namespace detail {
-namespace {
-
-constexpr std::size_t kEndless = ~std::size_t{0};
-
-}  // namespace
-
 ProducerState::ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config)
     : topic_(std::move(topic)),
       config_(std::move(config)),
@@ -186,6 +180,20 @@ inline Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
   ring::Appender& to = *plain_;
   if (!ours() || !fits_plainly(value) || !stamper_.now_if_quiet(now) || to.ring().deleted()) [[unlikely]]
     return send_slowly(value, timeout);
+  if (value.size() == grows_with_ && static_cast<std::uint64_t>(now - grows_since_) < kGrowFor) {
+    std::uint64_t offset = 0;
+    if (std::byte* const room = to.grow(offset); room != nullptr) [[likely]] {
+      platform::copy(room, value.data(), value.size());
+      to.grown();
+      sticky_left_ -= value.size();
+      sent_at_ = now;
+      if (to.may_add() == 0) grows_with_ = kEndless;
+      return Placed{sticky_, offset};
+    }
+    grows_with_ = kEndless;
+  }
+  if (is_burst(value.size(), now)) [[unlikely]]
+    if (Placed placed{}; begin_to_grow(value, now, placed)) return placed;
   Claimed claimed;
   if (!to.claim_quietly(plain_cells(value.size()), 1, claimed)) [[unlikely]]
     return send_insisting(value, now, timeout);

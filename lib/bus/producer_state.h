@@ -48,6 +48,19 @@ class ProducerState {
   [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
 
  private:
+  static constexpr std::size_t kEndless = ~std::size_t{0};
+  // A burst. (Where every step takes long it is slower.)
+#if defined(ARUS_KILL_POINTS) || defined(ARUS_TSAN) || defined(__SANITIZE_ADDRESS__)
+  static constexpr std::uint64_t kSlowness = 100'000;
+  static constexpr std::uint64_t kAlone = 8;
+#else
+  static constexpr std::uint64_t kSlowness = 1;
+  static constexpr std::uint64_t kAlone = 128;  // cells that nobody else has claimed in between
+#endif
+  static constexpr std::uint64_t kQuick = 100 * kSlowness;      // ns between its values
+  static constexpr std::uint32_t kFewestQuick = 8;              // of them, before it counts as one
+  static constexpr std::size_t kMostGrowing = 256;              // bytes of a value
+  static constexpr std::uint64_t kGrowFor = 1'000 * kSlowness;  // ns from the first value to the last that has its time
   static constexpr std::size_t kStickyBytes = 16u
                                               << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
   struct Shape {                                      // of a record to be: what is where
@@ -64,6 +77,14 @@ class ProducerState {
             const ring::Lengths& lengths, std::byte* room) noexcept;
   [[gnu::noinline]] Result<Placed> send_insisting(Bytes value, Timestamp now, std::chrono::nanoseconds timeout);
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
+  // Whether values of that size follow each other so quickly that the next one had better begin a record that grows.
+  [[nodiscard]] bool is_burst(std::size_t size, Timestamp now) noexcept {
+    const auto since =
+        static_cast<std::uint64_t>(now - std::exchange(sent_at_, now));  // (unsigned: also when the clock was set back)
+    quick_ = since < kQuick ? quick_ + 1 : 0;
+    return quick_ >= kFewestQuick && size - 1 < kMostGrowing;
+  }
+  [[gnu::noinline]] bool begin_to_grow(Bytes value, Timestamp now, Placed& placed) noexcept;
   template <class Item>
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
   template <class Item>
@@ -115,7 +136,13 @@ class ProducerState {
   std::size_t value_span_ = 0;
   std::uint64_t most_cells_ = 0;  // of a batch's claim
   platform::Stamper stamper_;
-  std::int64_t looked_at_ = 0;  // when look_for_topic() was called, by the stamper's clock
+  // Values alone of one size that are sent in quick succession: bus/producer_growth.cpp.
+  std::size_t grows_with_ = kEndless;  // the size of what the last record may grow with; kEndless: it does not …
+  Timestamp grows_since_ = 0;          // … and its time
+  Timestamp sent_at_ = 0;              // when the last value alone was
+  std::uint32_t quick_ = 0;            // values that followed each other quickly
+  std::uint64_t most_grown_ = 0;       // values that the last record could grow to
+  std::int64_t looked_at_ = 0;         // when look_for_topic() was called, by the stamper's clock
   std::shared_ptr<const group::GroupTable> groups_;
   std::vector<OpenPartition> open_;
   std::vector<ring::Appender> appenders_;
@@ -140,6 +167,7 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
     sticky_left_ = kStickyBytes;
     sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
     plain_ = appender_of_[sticky_];
+    grows_with_ = kEndless;
     stamper_.be_loud();  // it has not been told what to expect
   }
   sticky_left_ -= std::min(sticky_left_, size);

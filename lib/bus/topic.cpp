@@ -40,11 +40,12 @@ Result<PartitionInfo> describe_partition(const ring::Ring& ring, std::uint32_t n
   const auto first = log::earliest(ring);
   if (!first) return pass(first);
   const log::Place end = log::latest(ring);
+  const std::uint64_t tail = ring.tail();
   PartitionInfo info{.partition = number,
                      .start_offset = std::min(first->offset, end.offset),
                      .end_offset = end.offset,
-                     .bytes_used = (end.position - std::min(end.position, ring.low())) << ring::kCellShift,
-                     .bytes_written = (end.position - std::min(end.position, ring.cells)) << ring::kCellShift,
+                     .bytes_used = (tail - std::min(tail, ring.low())) << ring::kCellShift,
+                     .bytes_written = (tail - std::min(tail, ring.cells)) << ring::kCellShift,
                      .producers = live_producers(ring),
                      .oldest = 0};
   ring::View view;

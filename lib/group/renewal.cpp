@@ -37,7 +37,7 @@ Result<Old> look_at(const std::string& path) {
   const bool whole = header.magic == ring::kMagic && header.version == ring::kLayoutVersion &&
                      header.checksum == log::checksum(&header, offsetof(ring::PartitionHeader, checksum));
   if (!whole || header.boot_id == platform::boot_id()) return Old{false, 0};
-  return Old{true, std::max(header.first_offset, header.tail.w1.load(std::memory_order_relaxed))};
+  return Old{true, std::max(header.first_offset, ring::next_offset_of(header.tail.w1.load(std::memory_order_relaxed)))};
 }
 
 }  // namespace

@@ -58,12 +58,20 @@ SharedPartition::Filled SharedPartition::fill() noexcept {
   platform::fence_acquire();
   if (cursor_->state.load(memory_order_relaxed) != state) return Filled::unfit;
   // As long as the end is where it was, nothing behind it was given free, and what was read is what stands there.
-  if (window_->end.load(memory_order_acquire) != sequence) return Filled::one;
+  if (window_->end.load(memory_order_acquire) != sequence || end_place().word != place.word) return Filled::one;
   if (found == ring::Found::nothing || found == ring::Found::open) return Filled::nothing;
   const SharePlace behind{place.position() + view.cells};
   if (found == ring::Found::corrupt || behind.position() > ring_.tail()) return Filled::corrupt;
   const bool is_record = found == ring::Found::record;
-  const bool has_next = is_record && place.index() + 1 < view.lengths.records();
+  const bool has_next = is_record && (view.grows || place.index() + 1 < view.lengths.records());
+  if (is_record && view.lengths.records() == place.index() && (view.lengths.flags & ring::Lengths::kGrows) != 0) {
+    // All of one that grows is filled in. When it has ended, nothing is to be filled in for that.
+    if (view.grows) return Filled::nothing;
+    platform::compare_exchange(&window_->end, {sequence, place.word}, {sequence, behind.word});
+    ARUS_KILL_POINT("S-behind");
+    publish();
+    return Filled::one;
+  }
   if (is_record ? !pick(place, view) : place.index() != 0) return Filled::corrupt;
   const bool is_ours = is_record && view.offset >= window_->begin_offset.load(memory_order_relaxed);
   ShareEntry& entry = this->entry(sequence);
@@ -142,9 +150,10 @@ bool SharedPartition::ready() const noexcept {
   if (next_ < end || window_->returned.load(memory_order_acquire) != seen_returned_) return true;
   if (ring_.deleted()) return true;
   if (end - window_->base.load(memory_order_acquire) > mask_) return false;
-  const std::uint64_t position = end_position();
-  const ring::Mark mark = ring_.mark(position);
-  return ring_.valid(mark, position) && mark.state() != ring::State::claimed;
+  const SharePlace place = end_place();
+  ring::View view;
+  const ring::Found found = ring::look(ring_, place.position(), view);
+  return found == ring::Found::record ? !view.grows || place.index() < view.lengths.records() : found > ring::Found::open;
 }
 
 bool SharedPartition::holds(std::uint64_t sequence, EntryWord word) const noexcept {
@@ -228,16 +237,17 @@ void SharedPartition::publish() noexcept {
     if (cursor_->position.load(memory_order_acquire) > position) return;
     std::uint64_t behind = position;
     if (word.state() == EntryState::done) {
-      const ring::Mark mark = ring_.mark(position);
-      const std::uint64_t offset = ring::offset_of(ring_.at(position).h1.load(memory_order_relaxed)) + place.index();
-      const ring::Lengths lengths = ring::Lengths::of(ring_.at(position).h3.load(memory_order_relaxed));
+      ring::View view{};
+      const ring::Found found = ring::look(ring_, position, view);
       platform::fence_acquire();
       if (cursor_->position.load(memory_order_relaxed) > position || cursor_->state.load(memory_order_relaxed) != state) continue;
-      if (!ring_.valid(mark, position) || !ring_.plausible(mark.cells()) || position + mark.cells() > ring_.tail()) return;
-      raise(cursor_->committed, std::max(offset + 1, window_->begin_offset.load(memory_order_relaxed)));
+      if ((found != ring::Found::record && found != ring::Found::skip) || position + view.cells > ring_.tail()) return;
+      raise(cursor_->committed, std::max(view.offset + place.index() + 1, window_->begin_offset.load(memory_order_relaxed)));
       ARUS_KILL_POINT("S-committed");
-      // Of packed ones the last gives the room back. (What lengths a claim has that was skipped is not said.)
-      if (mark.state() == ring::State::skip || place.index() + 1 >= lengths.records()) behind = position + mark.cells();
+      // Of packed ones the last gives the room back, when nobody will look there any more for what comes next. (What lengths a claim has that
+      // was skipped is not said.)
+      const bool is_last = found == ring::Found::skip || (place.index() + 1 >= view.lengths.records() && !view.grows);
+      if (is_last && end_place().position() != position) behind = position + view.cells;
     }
     if (behind == cursor_->position.load(memory_order_relaxed)) return;
     raise(cursor_->position, behind);

@@ -5,6 +5,7 @@
 //   fill     F1 read end and end_place           F2 look at the ring there, and that the cursor still holds it
 //            F3 entry {settled, of the lap before} -> {available, or done if there is nothing to deliver; place}      16 bytes at once
 //            F4 {end, end_place} -> {end + 1, the next record}                                                        16 bytes at once
+//            F5 behind a record that grew, when it has ended: {end, end_place} -> {end, the next record}; nothing is filled in for that
 //   acquire  A1 entry available -> acquired(me), deliveries + 1
 //   settle   S1 entry acquired(me) -> done        S2 base over settled entries, one by one
 //            S3 the cursor's committed offset, then S4 its position, up to what stands before base; both only ever rise
@@ -76,7 +77,7 @@ class SharedPartition {
   Found acquire(std::uint32_t holder, std::uint32_t most, Acquired& acquired) noexcept;
   // Whether acquire() would look at something new; without side effects.
   [[nodiscard]] bool ready() const noexcept;
-  [[nodiscard]] bool open_claim() const noexcept { return ring_.tail() > end_position(); }
+  [[nodiscard]] bool open_claim() const noexcept { return ring::open_claim_at(ring_, end_position()); }
   [[nodiscard]] std::uint64_t end_position() const noexcept { return end_place().position(); }
 
   // What was acquired, as acquire() gave it. False: it is this holder's no more (evicted, or settled before).

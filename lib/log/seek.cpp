@@ -42,9 +42,14 @@ Walk walk(const Ring& ring, Place& place, Reached reached) {
           place = {place.position, view.offset, true};
           return Walk::reached;
         }
+        if (view.grows) {
+          place = {place.position, view.offset + view.lengths.records(), true};
+          return Walk::end;
+        }
         // Behind a skip at least one offset is missing.
-        place = found == Found::record ? Place{place.position + view.cells, view.offset + view.lengths.records(), true}
-                                       : Place{place.position + view.cells, view.offset + 1, false};
+        place = found == Found::record
+                    ? Place{place.position + view.cells, view.offset + view.lengths.records(), !view.lengths.is_torn()}
+                    : Place{place.position + view.cells, view.offset + 1, false};
     }
   }
 }
@@ -71,8 +76,12 @@ Place latest(const Ring& ring) noexcept {
   for (;;) {
     const std::uint64_t w0 = tail.w0.load(std::memory_order_acquire);
     const std::uint64_t w1 = tail.w1.load(std::memory_order_acquire);
-    // Of a single producer w1 may be ahead by the claim that is being made.
-    if (tail.w0.load(std::memory_order_acquire) == w0) return {ring::position_of(w0), w1, !ring.single_producer};
+    if (tail.w0.load(std::memory_order_acquire) != w0) continue;
+    // What may grow is where the next record comes, unless it was aborted. Of a single producer w1 may be ahead by the claim that is being made.
+    const std::uint64_t position = ring::position_of(w0) - std::min(ring::position_of(w0), ring::growing_cells_of(w1));
+    View view;
+    const bool certain = ring::growing_cells_of(w1) == 0 || ring::look(ring, position, view) == Found::record;
+    return {position, ring::next_offset_of(w1), certain && !ring.single_producer};
   }
 }
 

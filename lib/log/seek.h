@@ -23,7 +23,7 @@ struct Place {
 
 // The oldest record that is there; the end of an empty partition.
 Result<Place> earliest(const ring::Ring& ring);
-// Behind the last claim.
+// Behind the last claim, or where that grows.
 Place latest(const ring::Ring& ring) noexcept;
 // The first record with that offset or a higher one; the end if there is none.
 Result<Place> at_offset(const ring::Ring& ring, std::uint64_t offset);

@@ -4,6 +4,7 @@
 
 #include "platform/file.h"
 #include "ring/index.h"
+#include "ring/read.h"
 #include "ring/repair.h"
 #include "ring/room.h"
 
@@ -25,7 +26,7 @@ bool is_settled(const Ring& ring, std::uint32_t i, std::uint64_t own) noexcept {
   const std::uint64_t p = position_of(w0);
   if (p >= ring.low() && p < ring.tail()) {
     recover(ring, p, own);
-    if (p >= ring.low() && !ring.valid(ring.mark(p), p)) return false;
+    if (p >= ring.low() && (!ring.valid(ring.mark(p), p) || lacks_some(ring, p))) return false;
   }
   return recover_older(ring, i, own);
 }
@@ -97,7 +98,7 @@ bool Appender::insist(std::uint64_t cells, std::uint64_t records, Claimed& claim
       continue;
     }
     if (advance(a, b, moved(a, cells), cells, records, own_word(p), ring_.lap_word(p + cells), claimed)) {
-      if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, b);
+      if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, claimed.offset);
       become_quiet(p + cells);
       return true;
     }
@@ -128,7 +129,7 @@ bool Appender::leave_gap(std::uint64_t a, std::uint64_t b) noexcept {
   if (p + cells > limit_ && !find_room(p + cells, a)) return false;
   Claimed gap;
   if (p + cells > limit_ || !advance(a, b, moved(a, cells), cells, 1, own_word(p), ring_.lap_word(p + cells), gap)) return true;
-  if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, b);
+  if (((p ^ (p + cells)) & ~(ring_.slice - 1)) != 0) note_in_index(p, p + cells, gap.offset);
   abort(gap);
   return true;
 }
@@ -136,7 +137,11 @@ bool Appender::leave_gap(std::uint64_t a, std::uint64_t b) noexcept {
 bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
   // Where the last claim is this producer's as well, all since sole_since_ are.
   Settled settled;
-  if (owner_of(tail) == id_) settled = {sole_since_, open_ == 0 ? position_of(tail) : first_open_};
+  // (A last one that grows is not settled yet.)
+  if (owner_of(tail) == id_) {
+    const std::uint64_t end = position_of(tail) - growing_cells_of(ring_.header->tail.w1.load(memory_order_relaxed));
+    settled = {sole_since_, open_ == 0 ? end : first_open_};
+  }
   const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_, settled);
   limit_ = std::max(limit_, limit);
   return limit != 0;
@@ -155,7 +160,7 @@ void Appender::look_after_others(std::int64_t now) noexcept {
     const std::uint64_t w0 = i == id_ ? kNoIntent : ring_.slots[i].w0.load(memory_order_acquire);
     if (const std::uint64_t p = position_of(w0); w0 != kNoIntent && p >= low && p < tail) {
       const Mark mark = ring_.mark(p);
-      if (!ring_.valid(mark, p) || mark.state() == State::claimed) open = p;
+      if (!ring_.valid(mark, p) || mark.state() == State::claimed || lacks_some(ring_, p)) open = p;
     }
     if (open != 0) {
       saw_others_ = true;

@@ -3,6 +3,13 @@
 // Roles. A producer writes its own slot, the tail (by a 16-byte compare-and-swap; by plain stores where there is only one producer),
 // and ring bytes only inside its own open claim [p, p + n). Other producers and repairers read slot and header.
 //
+// A claim may be of cells for more records than one: it grows (Lengths::kGrows). As long as it is the last, its owner adds to it, and others end that
+// by claiming behind it; the offset at which they begin says how many it has.
+//   G1 CAS16 tail {a, b} -> {a, b+1}: granted; fails where somebody has claimed behind it
+//   G2 the value, where it belongs     G3 header's h3: one more (release)
+// A record that grows is settled when it has as many as were granted and somebody has claimed behind it; until then neither readers nor
+// `low` pass it, so that G2 writes into its owner's own claim, as C7's payload does. Model: grow.pml.
+//
 // Invariants. limit <= low + C, so that a claim never covers what a reader may still need. A header that is VALID at p was written by
 // the one that claimed p, or by a repairer after the claimer's death. Of a producer's claims only the last can be unmarked. Every claim
 // from sole_since_ to the end of a producer's last one is its own: each claim's C5 has compared the owner of the one before it.
@@ -17,6 +24,7 @@
 //   after C5, C6     an unmarked hole, named by the slot, and by the next boundary: recover(), R6 to R11
 //   after C7         CLAIMED by a dead owner, also inside a batch (its first header is committed last): recover(), R2 to R5
 //   several open     (loans) the last as above; the others are CLAIMED, at slot.open_since or behind it: recover_older() (model look.pml)
+//   G1, G2           one that was granted and never came: recover() notes that it ends there
 //   inside leave_gap as any other claim: it is skipped by its owner, or by recover()
 //   after COMMITTED  a record. The sleepers it should have woken wake by themselves after 1.25 s.
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
@@ -114,9 +122,39 @@ class Appender {
                                     Claimed& claimed) noexcept;
   // A claim that is settled before this producer claims anything else, with a timestamp that expect_up_to() was told to expect. Where it is
   // below `limit_`, in one slice of the index, and nobody else comes in between; false: insist().
-  [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
+  [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed,
+                                            std::uint64_t growing = 0) noexcept;
   // The same, C1 to C7 until it is clear, whatever it takes. False: refusal() says why.
   [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
+  // The same of cells for more than the first record, whose header let_grow() and commit() write: adding to it is grow() and grown().
+  [[gnu::always_inline]] bool claim_growing(std::uint64_t cells, Claimed& claimed) noexcept {
+    return claim_quietly(cells, 1, claimed, cells);
+  }
+  // `most`: values in all. Before commit().
+  void let_grow(const Claimed& claimed, std::uint64_t size, std::uint64_t most) noexcept {
+    Lengths lengths = Lengths::packed(size, 1);
+    lengths.flags |= Lengths::kGrows;
+    claimed.header->h3.store(lengths.word(), std::memory_order_relaxed);
+    const std::uint64_t a = tail_word(claimed.position + claimed.cells, id_);
+    const std::uint64_t b = (claimed.offset + 1) | claimed.cells << kGrowingShift;
+    growth_ = {a,
+               b,
+               claimed.header,
+               reinterpret_cast<std::byte*>(claimed.header) + kRecordHeader + lengths.stride(),
+               lengths.stride(),
+               lengths.word(),
+               most - 1};
+  }
+  // Whether it has made all claims of so many cells last.
+  [[nodiscard]] bool is_alone_since(std::uint64_t cells) const noexcept {
+    const std::uint64_t w0 = ring_.header->tail.w0.load(std::memory_order_relaxed);
+    return owner_of(w0) == id_ && position_of(w0) - std::min(position_of(w0), sole_since_) >= cells && !ring_.single_producer;
+  }
+  // How many may still be added. It may have ended all the same: then grow() fails.
+  [[nodiscard]] std::uint64_t may_add() const noexcept { return growth_.left; }
+  // Where the next value goes, and its offset; null: the record has ended. grown() makes it visible.
+  [[gnu::always_inline]] std::byte* grow(std::uint64_t& offset) noexcept;
+  [[gnu::always_inline]] void grown() noexcept;
   // No record of claim_quietly() and insist() will have a larger timestamp until this is called again. (A bound for the index is as good as the largest
   // itself, and costs nothing in a claim.)
   void expect_up_to(std::int64_t timestamp) noexcept {
@@ -150,6 +188,7 @@ class Appender {
   static constexpr int kMostGaps = 4;                     // in front of one claim: further than the lap that it began in
   static constexpr std::uint64_t kAhead = 8;              // cells
   static constexpr std::uint64_t kMostAhead = 128;        // cells
+  static constexpr std::size_t kGrowAhead = 1024;         // bytes; each G1 waits until everything stored before it has its line
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id)
@@ -187,8 +226,8 @@ class Appender {
   // C3 to C7: from the tail {a, b} to `end`, below `limit_`. `own_word`: own_word_ of the first end; `next_lap_word`: of the other one.
   // False: an imitation behind it, or another producer was faster.
   [[gnu::always_inline]] bool advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells,
-                                      std::uint64_t records, std::uint64_t own_word, std::uint64_t next_lap_word,
-                                      Claimed& claimed) noexcept;
+                                      std::uint64_t records, std::uint64_t own_word, std::uint64_t next_lap_word, Claimed& claimed,
+                                      std::uint64_t growing = 0) noexcept;
   // The tail's first word after a claim of `cells` by this producer: the position moves, the owner becomes this one.
   [[nodiscard]] std::uint64_t moved(std::uint64_t a, std::uint64_t cells) const noexcept {
     return (a & ~kOwnerMask) + tail_word(cells, id_);
@@ -208,6 +247,16 @@ class Appender {
   [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
   [[gnu::noinline]] void note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept;
 
+  struct Growing {
+    std::uint64_t a = 0;  // the tail's words, as long as it is the last claim
+    std::uint64_t b = 0;
+    RecordHeader* header = nullptr;
+    std::byte* next = nullptr;  // where the next value goes
+    std::uint64_t stride = 0;
+    std::uint64_t lengths = 0;  // h3
+    std::uint64_t left = 0;
+  };
+
   Ring ring_;
   ProducerSlot* slot_;
   std::uint32_t id_;
@@ -222,6 +271,7 @@ class Appender {
   std::uint64_t own_word_ = 0;   // of it
   std::int64_t largest_timestamp_ = 0;
   std::int64_t looked_at_ = 0;
+  Growing growth_;
   Refusal refusal_;
   std::vector<std::uint64_t> open_before_;  // per slot: a claim that was open at the last look; 0: none
   std::vector<std::uint64_t> settled_for_;  // per slot: the dead owner whose older claims are settled
@@ -241,7 +291,7 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
   return true;
 }
 
-inline bool Appender::claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept {
+inline bool Appender::claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed, std::uint64_t growing) noexcept {
   // C1
   const Tail& tail = ring_.header->tail;
   const std::uint64_t a = tail.w0.load(std::memory_order_acquire);
@@ -250,12 +300,14 @@ inline bool Appender::claim_quietly(std::uint64_t cells, std::uint64_t records, 
   const std::uint64_t end = moved(a, cells);
   if (end >= quiet_end_) [[unlikely]]
     return false;
-  return advance(a, b, end, cells, records, own_word_, lap_word_, claimed);
+  return advance(a, b, end, cells, records, own_word_, lap_word_, claimed, growing);
 }
 
 // What it needs of this producer is in local variables, which its stores to shared words cannot change, as far as the compiler knows.
 inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells, std::uint64_t records,
-                              std::uint64_t own_word, std::uint64_t next_lap_word, Claimed& claimed) noexcept {
+                              std::uint64_t own_word, std::uint64_t next_lap_word, Claimed& claimed,
+                              std::uint64_t growing) noexcept {
+  const std::uint64_t offset = next_offset_of(b);
   Tail& tail = ring_.header->tail;
   ProducerSlot& slot = *slot_;
   const std::uint64_t id = id_;
@@ -272,16 +324,16 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
     to_note_open_ = false;
   }
   slot.w2.store(extent_word(cells, records), std::memory_order_relaxed);
-  slot.w1.store(b, std::memory_order_relaxed);
+  slot.w1.store(offset, std::memory_order_relaxed);
   ARUS_KILL_POINT("C3");
   slot.w0.store(a, std::memory_order_release);
   ARUS_KILL_POINT("C4");
   // C5
   if (ring_.single_producer) {
-    tail.w1.store(b + records, std::memory_order_release);
+    tail.w1.store(offset + records, std::memory_order_release);
     ARUS_KILL_POINT("C5-torn");
     tail.w0.store(end, std::memory_order_release);
-  } else if (!platform::compare_exchange(&tail.w0, {a, b}, {end, b + records})) {
+  } else if (!platform::compare_exchange(&tail.w0, {a, b}, {end, (offset + records) | growing << kGrowingShift})) {
     return false;
   }
   ARUS_KILL_POINT("C5");
@@ -289,7 +341,7 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
   // for it (pairs with the fence in still_there).
   platform::fence_release();
   const std::uint64_t previous = owner_of(a);
-  header->h1.store(chain_word(b, previous), std::memory_order_relaxed);
+  header->h1.store(chain_word(offset, previous), std::memory_order_relaxed);
   ARUS_KILL_POINT("C6");
   header->h0.store(mark, std::memory_order_release);
   platform::fence_release();
@@ -298,8 +350,28 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
     saw_others_ = true;
     sole_since_ = position_of(a);
   }
-  claimed = {position_of(a), b, cells, header, mark, false};
+  claimed = {position_of(a), offset, cells, header, mark, false};
   return true;
+}
+
+inline std::byte* Appender::grow(std::uint64_t& offset) noexcept {
+  if (!platform::compare_exchange(&ring_.header->tail.w0, {growth_.a, growth_.b}, {growth_.a, growth_.b + 1})) [[unlikely]]
+    return nullptr;
+  ARUS_KILL_POINT("G1");
+  offset = next_offset_of(growth_.b++);
+  --growth_.left;
+  std::byte* const room = growth_.next;
+  platform::prefetch_for_write(room + kGrowAhead);
+  growth_.next += growth_.stride;
+  return room;
+}
+
+inline void Appender::grown() noexcept {
+  ARUS_KILL_POINT("G2");
+  growth_.lengths += Lengths::packed(0, 1).word() - Lengths::packed(0, 0).word();
+  growth_.header->h3.store(growth_.lengths, std::memory_order_release);
+  ARUS_KILL_POINT("G3");
+  ring_.data.wake_behind_claim();
 }
 
 }  // namespace arus::ring

@@ -17,6 +17,7 @@
 //
 //   packed       several records under one header: header | value, each on 16 bytes, of one size
 //                h1 has the offset of the first, h3 the size of each value, and in the key's place how many there are
+//   growing      packed, and as long as it is the last claim its owner may add to it, one by one: claim.h
 //
 // Positions count cells since the beginning, start at the ring's size in cells (lap 1), and never wrap.
 #pragma once
@@ -35,7 +36,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x545241505355'5241;  // "ARUSPART"
-inline constexpr std::uint32_t kLayoutVersion = 4;
+inline constexpr std::uint32_t kLayoutVersion = 5;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 inline constexpr unsigned kCellShift = 6;
@@ -85,6 +86,13 @@ constexpr std::uint64_t position_of(std::uint64_t w0) noexcept { return w0 >> kO
 constexpr std::uint32_t owner_of(std::uint64_t w0) noexcept { return static_cast<std::uint32_t>(w0 & kOwnerMask); }
 inline constexpr std::uint64_t kNoIntent = ~0ull;
 
+// Tail w1: the next offset, and of a last claim that may grow its cells (else 0).
+inline constexpr unsigned kGrowingShift = 52;
+inline constexpr std::uint64_t kMostGrowing = (1u << 12) - 1;  // cells
+static_assert(kMostOffsets == 1ull << kGrowingShift);
+constexpr std::uint64_t next_offset_of(std::uint64_t w1) noexcept { return w1 & (kMostOffsets - 1); }
+constexpr std::uint64_t growing_cells_of(std::uint64_t w1) noexcept { return w1 >> kGrowingShift; }
+
 // Slot w2.
 constexpr std::uint64_t extent_word(std::uint64_t cells, std::uint64_t records) noexcept { return cells << 32 | records; }
 constexpr std::uint64_t extent_cells(std::uint64_t w2) noexcept { return w2 >> 32; }
@@ -98,6 +106,7 @@ struct Lengths {
   static constexpr std::uint64_t kNullKey = 1;
   static constexpr std::uint64_t kNullValue = 2;
   static constexpr std::uint64_t kPacked = 4;  // values alone, `key` of them; each of `value` bytes
+  static constexpr std::uint64_t kGrows = 8;   // there may be more; with kNullValue: its owner died while it added one
   static constexpr std::uint64_t kMostValue = (1u << 28) - 1;
   static constexpr std::uint64_t kMostKey = (1u << 16) - 1;
   static constexpr std::uint64_t kMostHeaders = (1u << 16) - 1;
@@ -120,6 +129,8 @@ struct Lengths {
     return {value, records, 0, kNullKey | kPacked};
   }
   [[nodiscard]] constexpr bool is_packed() const noexcept { return (flags & kPacked) != 0; }
+  [[nodiscard]] constexpr bool is_growing() const noexcept { return (flags & (kGrows | kNullValue)) == kGrows; }
+  [[nodiscard]] constexpr bool is_torn() const noexcept { return (flags & (kGrows | kNullValue)) == (kGrows | kNullValue); }
   [[nodiscard]] constexpr std::uint64_t records() const noexcept { return is_packed() ? key : 1; }
   // From one value of a packed record to the next.
   [[nodiscard]] constexpr std::uint64_t stride() const noexcept { return (value + kValueAlignment - 1) & ~(kValueAlignment - 1); }
@@ -129,7 +140,7 @@ struct Lengths {
   // Whether that can be a record in so many cells.
   [[nodiscard]] constexpr bool fit(std::uint64_t extent) const noexcept {
     if (!is_packed()) [[likely]]
-      return cells() <= extent;
+      return cells() <= extent && (flags & kGrows) == 0;
     return key - 1 < kMostPacked && headers == 0 && packed_cells() <= extent;
   }
 };
@@ -149,7 +160,7 @@ struct RecordHeader {
 
 struct alignas(128) Tail {  // written by every claim
   Word w0;                  // position:52 | owner of the last claim:12
-  Word w1;                  // next offset
+  Word w1;                  // next offset:52 | cells of the last claim, if it may grow:12
 };
 
 struct alignas(128) Low {  // written by make_room

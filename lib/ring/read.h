@@ -25,6 +25,7 @@ struct View {
   std::int64_t timestamp;
   Lengths lengths;
   const std::byte* data;  // the record's first byte
+  bool grows;             // there may come more under this header (of look() only)
 };
 
 // The i-th of a packed record, as a record of its own: what stands in front of its value is not its header.
@@ -33,7 +34,19 @@ inline View unpacked(const View& packed, std::uint64_t i) noexcept {
           packed.offset + i,
           packed.timestamp,
           {packed.lengths.value, 0, 0, Lengths::kNullKey},
-          packed.data + i * packed.lengths.stride()};
+          packed.data + i * packed.lengths.stride(),
+          packed.grows};
+}
+
+// Whether a record that may grow has all it will have: whoever claims behind it says at which offset that ends.
+enum class Growth : std::uint8_t { open, ended, impossible };
+inline Growth growth_of(const Ring& ring, std::uint64_t position, const View& view) noexcept {
+  const std::uint64_t behind = position + view.cells;
+  if (!ring.valid(ring.mark(behind), behind)) return Growth::open;
+  const std::uint64_t granted = offset_of(ring.at(behind).h1.load(std::memory_order_relaxed)) - view.offset;
+  if (granted == view.lengths.records()) return Growth::ended;
+  return granted > view.lengths.records() && Lengths::packed(view.lengths.value, granted).fit(view.cells) ? Growth::open
+                                                                                                          : Growth::impossible;
 }
 
 inline Found look(const Ring& ring, std::uint64_t position, View& view) noexcept {
@@ -43,11 +56,18 @@ inline Found look(const Ring& ring, std::uint64_t position, View& view) noexcept
   if (!ring.plausible(mark.cells())) return Found::corrupt;
   view.cells = mark.cells();
   view.offset = offset_of(header.h1.load(std::memory_order_relaxed));
+  view.grows = false;
   if (mark.state() != State::committed) return mark.state() == State::claimed ? Found::open : Found::skip;
   view.timestamp = static_cast<std::int64_t>(header.h2.load(std::memory_order_relaxed));
-  view.lengths = Lengths::of(header.h3.load(std::memory_order_relaxed));
+  view.lengths = Lengths::of(header.h3.load(std::memory_order_acquire));
   view.data = reinterpret_cast<const std::byte*>(&header);
-  return view.lengths.fit(mark.cells()) ? Found::record : Found::corrupt;
+  if (!view.lengths.fit(mark.cells())) return Found::corrupt;
+  if (view.lengths.is_growing()) [[unlikely]] {
+    const Growth growth = growth_of(ring, position, view);
+    if (growth == Growth::impossible) return Found::corrupt;
+    view.grows = growth == Growth::open;
+  }
+  return Found::record;
 }
 
 // Whether a committed record stands there, for those who wait for one.
@@ -65,9 +85,47 @@ inline bool look_for_record(const Ring& ring, std::uint64_t lap_word, std::uint6
   view.cells = mark.cells();
   view.offset = offset_of(header.h1.load(std::memory_order_relaxed));
   view.timestamp = static_cast<std::int64_t>(header.h2.load(std::memory_order_relaxed));
-  view.lengths = Lengths::of(header.h3.load(std::memory_order_relaxed));
+  view.lengths = Lengths::of(header.h3.load(std::memory_order_acquire));
   view.data = reinterpret_cast<const std::byte*>(&header);
   return view.lengths.fit(mark.cells());
+}
+
+// How many have been granted under the header of a record that grows, as whoever claimed behind it says, or the tail, if nobody has. False:
+// that cannot be told yet, because the claim behind it is not marked.
+inline bool granted_to(const Ring& ring, std::uint64_t position, const View& view, std::uint64_t& records) noexcept {
+  const std::uint64_t behind = position + view.cells;
+  const Tail& tail = ring.header->tail;
+  for (int attempt = 0; attempt < 64; ++attempt) {
+    if (ring.valid(ring.mark(behind), behind)) {
+      records = offset_of(ring.at(behind).h1.load(std::memory_order_relaxed)) - view.offset;
+      return true;
+    }
+    const std::uint64_t w0 = tail.w0.load(std::memory_order_acquire);
+    const std::uint64_t w1 = tail.w1.load(std::memory_order_acquire);
+    if (tail.w0.load(std::memory_order_acquire) != w0) continue;
+    if (position_of(w0) == behind) {
+      records = next_offset_of(w1) - view.offset;
+      return true;
+    }
+    if (!ring.valid(ring.mark(behind), behind)) return false;
+  }
+  return false;
+}
+
+// A committed record that grows, under which fewer stand than were granted: something open.
+inline bool lacks_some(const Ring& ring, std::uint64_t position) noexcept {
+  View view;
+  std::uint64_t granted = 0;
+  return look(ring, position, view) == Found::record && view.grows && granted_to(ring, position, view, granted) &&
+         granted > view.lengths.records();
+}
+
+// Whether somebody has claimed what comes next for one who has read everything at `position` and before.
+inline bool open_claim_at(const Ring& ring, std::uint64_t position) noexcept {
+  View view;
+  if (look(ring, position, view) != Found::record || !view.grows) return ring.tail() > position;
+  std::uint64_t granted = 0;
+  return !granted_to(ring, position, view, granted) || granted > view.lengths.records();
 }
 
 // Whether what was read at `position` before this call was whole: nobody may have begun to overwrite it.

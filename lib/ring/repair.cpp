@@ -4,6 +4,7 @@
 
 #include "platform/file.h"
 #include "platform/kill_point.h"
+#include "ring/read.h"
 
 namespace arus::ring {
 namespace {
@@ -105,12 +106,30 @@ Repair skip_unmarked(const Ring& ring, std::uint64_t p, std::uint64_t tail_w0) n
   return {Repaired::settled};
 }
 
+// A record that grows, and of which one was granted that never came: it ends with those that did.
+Repair end_growth(const Ring& ring, std::uint64_t p, Mark mark) noexcept {
+  const std::uint32_t owner = mark.owner();
+  if (owner >= ring.slot_count) return {Repaired::corrupt};
+  const std::uint64_t incarnation = ring.slots[owner].incarnation.load(memory_order_acquire);
+  if (!owner_dead(ring, owner, p)) return {Repaired::alive, incarnation};
+  ARUS_KILL_POINT("RG-dead");
+  if (!lacks_some(ring, p)) return {Repaired::settled};  // as R3: it came just before the death
+  Word& h3 = ring.at(p).h3;
+  const std::uint64_t lengths = h3.load(memory_order_relaxed);
+  if (ring.low() > p) return {Repaired::settled};
+  ARUS_KILL_POINT("RG-low");
+  h3.store(lengths | Lengths{0, 0, 0, Lengths::kNullValue}.word(), std::memory_order_release);
+  ARUS_KILL_POINT("RG-ended");
+  return {Repaired::settled};
+}
+
 Repair recover_locked(const Ring& ring, std::uint64_t p) noexcept {
   const std::uint64_t a = ring.header->tail.w0.load(memory_order_acquire);  // R1
   if (p >= position_of(a)) return {Repaired::settled};
   ARUS_KILL_POINT("R1");
   const Mark mark = ring.mark(p);  // R2
   if (!ring.valid(mark, p)) return skip_unmarked(ring, p, a);
+  if (mark.state() == State::committed && lacks_some(ring, p)) return end_growth(ring, p, mark);
   if (mark.state() != State::claimed) return {Repaired::settled};
   return skip_marked(ring, p, position_of(a), mark);
 }
@@ -127,7 +146,13 @@ bool owner_dead(const Ring& ring, std::uint32_t owner, std::uint64_t p) noexcept
 Repair recover(const Ring& ring, std::uint64_t p, std::uint64_t own) noexcept try {
   if (p >= ring.tail() || p < ring.low()) return {Repaired::settled};
   const Mark mark = ring.mark(p);
-  if (ring.valid(mark, p) && mark.state() != State::claimed) return {Repaired::settled};
+  if (ring.valid(mark, p) && mark.state() != State::claimed && !lacks_some(ring, p)) {
+    // Where the claim behind one that grows is not marked, that is what is in the way.
+    View view;
+    if (mark.state() == State::committed && look(ring, p, view) == Found::record && view.grows && p + view.cells < ring.tail())
+      return recover(ring, p + view.cells, own);
+    return {Repaired::settled};
+  }
   if (!ring.writable) return {Repaired::denied};
   auto lock = platform::FileLock::try_lock(*ring.path, kRepairLock);
   Word& holder = ring.header->holders.repair;

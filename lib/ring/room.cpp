@@ -4,6 +4,7 @@
 
 #include "platform/clock.h"
 #include "ring/index.h"
+#include "ring/read.h"
 #include "ring/repair.h"
 
 namespace arus::ring {
@@ -89,11 +90,21 @@ bool evict_those_behind(const Ring& ring) noexcept {
     if (cursor_status(state) != CursorStatus::active) continue;
     limited = true;
     const bool in_records = (limit & 1) != 0;
-    const std::uint64_t end = in_records ? ring.header->tail.w1.load(memory_order_relaxed) : ring.tail();
+    const std::uint64_t end = in_records ? next_offset_of(ring.header->tail.w1.load(memory_order_relaxed)) : ring.tail();
     const std::uint64_t at = in_records ? cursor.committed.load(memory_order_relaxed) : cursor.position.load(memory_order_relaxed);
     if (end > at && end - at > limit >> 1) evict(cursor, state, CursorStatus::evicted_behind);
   }
   return limited;
+}
+
+bool may_grow(const Ring& ring, std::uint64_t position) noexcept {
+  View view;
+  return look(ring, position, view) != Found::record || view.grows;
+}
+
+bool is_last_and_grows(const Ring& ring, std::uint64_t position) noexcept {
+  View view;
+  return look(ring, position, view) == Found::record && view.grows && position + view.cells == ring.tail();
 }
 
 // The record at `position` stands in the way. True if it is settled now.
@@ -102,7 +113,10 @@ bool settle(const Ring& ring, std::uint64_t position, std::uint64_t own, Refusal
   refusal.position = position;
   refusal.incarnation = repair.incarnation;
   switch (repair.outcome) {
-    case Repaired::settled: return true;
+    case Repaired::settled:
+      if (!is_last_and_grows(ring, position)) return true;
+      refusal.why = Refusal::Why::unclear;  // nobody needs room there who claims behind it: noise
+      break;
     case Repaired::alive: refusal.why = Refusal::Why::open_claim; break;
     case Repaired::busy: refusal.why = Refusal::Why::repairing; break;
     case Repaired::unclear:
@@ -116,7 +130,7 @@ bool settle(const Ring& ring, std::uint64_t position, std::uint64_t own, Refusal
 bool is_open(const Ring& ring, std::uint64_t cursor) noexcept {
   if (cursor < ring.low() || cursor >= ring.tail()) return false;
   const Mark mark = ring.mark(cursor);
-  return !ring.valid(mark, cursor) || mark.state() == State::claimed;
+  return !ring.valid(mark, cursor) || mark.state() == State::claimed || lacks_some(ring, cursor);
 }
 
 // Over settled records from `position`, until `target` or something open. Sets `refusal` to what it met if that is impossible content.
@@ -129,6 +143,9 @@ std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t targe
     while (position < until) {
       const Mark mark{ring.at(position).h0.load(memory_order_acquire) ^ lap_word};
       if ((mark.word & kStateAndLapMask) - kSettled > 1) return position;
+      if (Lengths::of(ring.at(position).h3.load(memory_order_relaxed)).is_growing() && mark.state() == State::committed &&
+          may_grow(ring, position)) [[unlikely]]
+        return position;
       if (!ring.plausible(mark.cells()) || position + mark.cells() > end) {
         // Perhaps only overwritten: then low has moved on, and the caller's exchange fails.
         refusal = {.why = Refusal::Why::corrupt, .position = position};
@@ -188,7 +205,8 @@ bool walk_low(const Ring& ring, std::uint64_t low, std::uint64_t least, std::uin
 std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own, Refusal& refusal, Settled settled) noexcept {
   refusal = {};
   // Positions end before they could wrap. Offsets never outrun them by more than the file's first offset, itself below half.
-  if (need >= kMostPositions - ring.cells || ring.header->tail.w1.load(memory_order_relaxed) >= kMostOffsets - ring.cells) {
+  if (need >= kMostPositions - ring.cells ||
+      next_offset_of(ring.header->tail.w1.load(memory_order_relaxed)) >= kMostOffsets - ring.cells) {
     refusal.why = Refusal::Why::exhausted;
     return 0;
   }

@@ -52,6 +52,8 @@ std::vector<OpenClaim> open_claims(const Ring& ring, std::size_t most) {
       open = unmarked(ring, p, tail);
     else if (mark.state() == State::claimed)
       open = claim_of(ring, mark.owner(), p, offset_of(ring.at(p).h1.load(memory_order_relaxed)), mark.cells());
+    else if (View view; mark.state() == State::committed && lacks_some(ring, p) && look(ring, p, view) == Found::record)
+      open = claim_of(ring, mark.owner(), p, view.offset + view.lengths.records(), mark.cells());
     if (!still_there(ring, p)) {  // passed, perhaps overwritten while we looked
       found.clear();
       p = ring.low();
@@ -74,7 +76,7 @@ std::uint64_t settle_dead_claims(const Ring& ring, std::uint64_t own) {
     for (const OpenClaim& claim : open_claims(ring)) {
       if (claim.owner == OpenClaim::Owner::alive) continue;
       const Mark before = ring.mark(claim.position);
-      if (ring.valid(before, claim.position) && before.state() != State::claimed) continue;
+      if (ring.valid(before, claim.position) && before.state() != State::claimed && !lacks_some(ring, claim.position)) continue;
       if (recover(ring, claim.position, own).outcome != Repaired::settled) continue;
       ++settled;
       again = true;

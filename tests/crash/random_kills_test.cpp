@@ -94,8 +94,8 @@ class Round {
       return;
     }
     const std::uint32_t sender = world_.new_sender();
-    const Act acts[] = {Act::send, Act::batch, Act::loan};
-    const Act act = acts[random_() % 3];
+    const Act acts[] = {Act::send, Act::batch, Act::loan, Act::burst};
+    const Act act = acts[random_() % 4];
     worker.process = Process::run(
         [this, sender, act] { world_.send({.sender = sender, .count = 1u << 30, .act = act, .patience = std::chrono::hours(1)}); });
   }

@@ -10,6 +10,7 @@
 #include "crash/trigger.h"
 #include "log/checksum.h"
 #include "log/topic_files.h"
+#include "ring/read.h"
 
 namespace arus::crash {
 
@@ -39,12 +40,12 @@ void must_be_killed(Process process) {
     throw std::runtime_error("the one that was to die first: " + to_string(ending));
 }
 
-// A producer dies at `point`, in its `nth` claim.
+// A producer dies at `point`, in its `nth` claim, or the `nth` value that it adds to one.
 void die_sending(World& world, std::string_view point, std::uint64_t nth) {
   const std::uint32_t sender = world.new_sender();
   must_be_killed(Process::run([&] {
     fire_at(point, nth, SIGKILL);
-    world.send({.sender = sender, .count = nth + 1});
+    world.send({.sender = sender, .count = nth + 100, .act = point.starts_with("G") ? Act::burst : Act::send});
   }));
 }
 
@@ -71,12 +72,13 @@ void send_now(World& world, std::uint64_t count) {
 bool is_settled(const OpenRing& ring) {
   const std::uint64_t p = ring::position_of(ring->slots[0].w0.load());
   const ring::Mark mark = ring->mark(p);
+  if (ring::lacks_some(*ring, p)) return false;
   return ring->low() > p || (ring->valid(mark, p) && mark.state() != ring::State::claimed);
 }
 
 Role producer(Producers producers, bool lossless, Act act) {
   const bool many = producers == Producers::many;
-  const char* acts[] = {"send", "batch", "loan"};
+  const char* acts[] = {"send", "batch", "loan", "burst"};
   Role role{.name = fmt::format("{} {} {}", acts[static_cast<int>(act)], many ? "many" : "single", lossless ? "lossless" : "lossy"),
             .family = many ? "any of many producers" : "a single producer",
             .topic = small(producers, lossless),
@@ -144,6 +146,7 @@ void add_repairers(std::vector<Role>& all, std::string_view died_at) {
   registering.victim = [](World& world, std::uint32_t sender) { world.send({.sender = sender, .count = 20}); };
   all.push_back(registering);
 
+  if (died_at == "G1") return;  // a single producer's records do not grow
   Role only = repairer("registering only producer", died_at, small(Producers::single, true));
   only.sends = true;
   only.victim = registering.victim;
@@ -313,10 +316,12 @@ std::vector<Role> roles() {
   std::vector<Role> all;
   for (const Producers producers : {Producers::many, Producers::single})
     for (const bool lossless : {true, false})
-      for (const Act act : {Act::send, Act::batch, Act::loan}) all.push_back(producer(producers, lossless, act));
+      for (const Act act : {Act::send, Act::batch, Act::loan, Act::burst})
+        if (act != Act::burst || producers == Producers::many) all.push_back(producer(producers, lossless, act));
   add_readers(all);
   add_repairers(all, "C5");
   add_repairers(all, "C7");
+  add_repairers(all, "G1");
   add_creators(all);
   add_group_roles(all);
   return all;

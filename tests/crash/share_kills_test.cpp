@@ -134,6 +134,7 @@ struct ShareRole {
   bool lossless = true;
   std::function<void(World&)> before{};
   std::function<void(World&)> victim;
+  Act act = Act::send;
 };
 
 void send_now(World& world, std::uint64_t count) {
@@ -151,6 +152,7 @@ std::vector<ShareRole> share_roles() {
   all.push_back({.name = "member",
                  .before = [](World& world) { send_now(world, 12); },
                  .victim = [](World& world) { work(world, {.enough = 60}); }});
+  all.push_back({.name = "member in a burst", .victim = [](World& world) { work(world, {.enough = 120}); }, .act = Act::burst});
   ShareRole successor{.name = "member after a dead one", .victim = [](World& world) { work(world, {.enough = 20}); }};
   successor.before = [](World& world) {
     send_now(world, 12);
@@ -190,7 +192,9 @@ class ShareTrial {
     world_.ledger().flag(kReady).store(0);
     Process feeder = Process::run([this] {
       wait_for("a member, who keeps what is sent", [this] { return world_.ledger().flag(kReady).load() != 0; });
-      world_.send({.sender = 0, .count = 300});
+      // In a burst members are to come to the end of a record that still grows.
+      const std::chrono::microseconds pause(case_.role.act == Act::burst ? 1000 : 0);
+      world_.send({.sender = 0, .count = 300, .act = case_.role.act, .pause_every_8th = pause});
     });
     Process victim = Process::run([&] {
       if (case_.point.empty())

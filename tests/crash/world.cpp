@@ -71,12 +71,14 @@ void World::send(Producer& producer, const Sending& sending) const {
   std::vector<Message> messages;
   const auto deadline = steady_clock::now() + sending.patience;
   const std::uint64_t last = sender.returned.load() + sending.count;
+  constexpr std::size_t kInBurst = kSmallestValue + 8;
   for (std::uint64_t sequence = sender.returned.load(); sequence < last;) {
     const std::size_t many = sending.act == Act::batch ? std::min<std::uint64_t>(1 + sequence % kMostInBatch, last - sequence) : 1;
     const bool packs = sequence % 2 == 0;  // one size and no keys
     messages.resize(many);
     for (std::size_t i = 0; i < many; ++i) {
-      const std::span<std::byte> value(values.data() + i * largest, size_of(largest, sequence + (packs ? 0 : i)));
+      const std::size_t size = sending.act == Act::burst ? kInBurst : size_of(largest, sequence + (packs ? 0 : i));
+      const std::span<std::byte> value(values.data() + i * largest, size);
       fill_value(value, {sending.sender, sequence + i});
       messages[i] = {value, {.key = !packs && (sequence + i) % 5 == 0 ? bytes("station-7") : kNull}};
     }
@@ -86,6 +88,12 @@ void World::send(Producer& producer, const Sending& sending) const {
     constexpr milliseconds kWait{20};
     if (sending.act == Act::send) {
       const auto placed = producer.send(message.value, message.envelope, kWait);
+      if (placed)
+        ledger_->note_placed(placed->offset, {sending.sender, sequence});
+      else
+        done = tl::unexpected(placed.error());
+    } else if (sending.act == Act::burst) {
+      const auto placed = producer.try_send(message.value);
       if (placed)
         ledger_->note_placed(placed->offset, {sending.sender, sequence});
       else

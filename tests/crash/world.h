@@ -14,7 +14,7 @@
 
 namespace arus::crash {
 
-enum class Act : std::uint8_t { send, batch, loan };
+enum class Act : std::uint8_t { send, batch, loan, burst };  // burst: values alone of one size
 inline constexpr std::string_view kTopic = "weather";
 inline constexpr std::string_view kGroup = "alerts";
 
