@@ -28,6 +28,7 @@
 //   inside leave_gap as any other claim: it is skipped by its owner, or by recover()
 //   after COMMITTED  a record. The sleepers it should have woken wake by themselves after 1.25 s.
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
+// What grows it claims and grants by the compare-and-swap as well, so that readers never pair its words wrongly.
 #pragma once
 
 #include <algorithm>
@@ -148,7 +149,7 @@ class Appender {
   // Whether it has made all claims of so many cells last.
   [[nodiscard]] bool is_alone_since(std::uint64_t cells) const noexcept {
     const std::uint64_t w0 = ring_.header->tail.w0.load(std::memory_order_relaxed);
-    return owner_of(w0) == id_ && position_of(w0) - std::min(position_of(w0), sole_since_) >= cells && !ring_.single_producer;
+    return owner_of(w0) == id_ && position_of(w0) - std::min(position_of(w0), sole_since_) >= cells;
   }
   // How many may still be added. It may have ended all the same: then grow() fails.
   [[nodiscard]] std::uint64_t may_add() const noexcept { return growth_.left; }
@@ -329,7 +330,7 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
   slot.w0.store(a, std::memory_order_release);
   ARUS_KILL_POINT("C4");
   // C5
-  if (ring_.single_producer) {
+  if (ring_.single_producer && growing == 0) {
     tail.w1.store(offset + records, std::memory_order_release);
     ARUS_KILL_POINT("C5-torn");
     tail.w0.store(end, std::memory_order_release);

@@ -146,7 +146,6 @@ void add_repairers(std::vector<Role>& all, std::string_view died_at) {
   registering.victim = [](World& world, std::uint32_t sender) { world.send({.sender = sender, .count = 20}); };
   all.push_back(registering);
 
-  if (died_at == "G1") return;  // a single producer's records do not grow
   Role only = repairer("registering only producer", died_at, small(Producers::single, true));
   only.sends = true;
   only.victim = registering.victim;
@@ -316,8 +315,7 @@ std::vector<Role> roles() {
   std::vector<Role> all;
   for (const Producers producers : {Producers::many, Producers::single})
     for (const bool lossless : {true, false})
-      for (const Act act : {Act::send, Act::batch, Act::loan, Act::burst})
-        if (act != Act::burst || producers == Producers::many) all.push_back(producer(producers, lossless, act));
+      for (const Act act : {Act::send, Act::batch, Act::loan, Act::burst}) all.push_back(producer(producers, lossless, act));
   add_readers(all);
   add_repairers(all, "C5");
   add_repairers(all, "C7");

@@ -38,6 +38,7 @@ constexpr Traffic kTraffic[] = {
     {"two_many_send", Producers::many, 1, 1, 0, Act::send, kLarge, 100, 1200'000},
     {"two_many_large", Producers::many, 1, 1, 0, Act::send, kSmall, 30'000, 80'000},
     {"two_many_lossy_loan", Producers::many, 1, 0, 1, Act::loan, kSmall, 400, 1200'000},
+    {"two_single_burst", Producers::single, 1, 1, 0, Act::burst, kSmall, 0, 3000'000},
     {"two_many_burst", Producers::many, 1, 1, 0, Act::burst, kLarge, 0, 3000'000},
     {"two_many_lossy_burst", Producers::many, 1, 0, 1, Act::burst, kSmall, 0, 3000'000},
     {"three_many_send", Producers::many, 2, 1, 0, Act::send, kSmall, 300, 600'000},

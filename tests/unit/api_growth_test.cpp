@@ -75,8 +75,9 @@ class ApiGrowth : public ApiTest {
 };
 
 TEST_F(ApiGrowth, EachIsThereAtOnceForEveryReader) {
-  for (const std::uint32_t most : {1u, 3u, 256u}) {
-    Producer producer = must(create("t", {.partition_bytes = 1 << 20}).producer());
+  for (const std::uint32_t most : {1u, 3u, 256u, 257u}) {
+    const Producers producers = most % 2 != 0 ? Producers::single : Producers::many;
+    Producer producer = must(create("t", {.partition_bytes = 1 << 20, .producers = producers}).producer());
     Consumer group = observe("t", {.group = "g", .start = Start::earliest, .max_records = most});
     Consumer evictable = observe("t", {.group = "e", .start = Start::earliest, .max_records = most, .stall_limit = 1h});
     Consumer observer = observe("t", {.start = Start::earliest, .max_records = most});
@@ -161,7 +162,7 @@ TEST_F(ApiGrowth, OthersEndIt) {
 
 // A reader that begins at the end begins in the middle of what grows.
 TEST_F(ApiGrowth, BeginningAtTheEnd) {
-  Producer producer = must(create("t", {.partition_bytes = 1 << 20}).producer());
+  Producer producer = must(create("t", {.partition_bytes = 1 << 20, .producers = Producers::single}).producer());
   grow(producer);
   send(producer);
   const std::uint64_t from = sent_;
@@ -251,7 +252,7 @@ TEST_F(ApiGrowth, WakesWhoSleeps) {
 }
 
 TEST_F(ApiGrowth, TheRingFillsUpAndWraps) {
-  Producer producer = must(create("t").producer());
+  Producer producer = must(create("t", {.producers = Producers::single}).producer());
   Consumer reader = observe("t", {.group = "g", .start = Start::earliest, .max_records = 100});
   std::uint64_t next = 0;
   for (int lap = 0; lap < 20; ++lap) {
