@@ -92,7 +92,7 @@ class Producer {
   Producer& operator=(Producer&&) noexcept;
   ~Producer();
 
-  // One copy.
+  // One copy. Values alone that follow each other within 100 ns have the time of the first of them, at most a microsecond before.
   Result<Placed> try_send(Bytes value);
   Result<Placed> try_send(Bytes value, const Envelope& envelope);
   Result<Placed> send(Bytes value);

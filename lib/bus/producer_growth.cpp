@@ -15,7 +15,6 @@ using ring::Lengths;
 
 namespace {
 
-constexpr std::uint64_t kFewest = 8;    // values that are worth it
 constexpr std::uint64_t kMost = 128;    // values
 constexpr std::uint64_t kBytes = 4096;  // of them
 
@@ -23,26 +22,24 @@ constexpr std::uint64_t kBytes = 4096;  // of them
 
 bool ProducerState::begin_to_grow(Bytes value, Timestamp now, Placed& placed) noexcept {
   ring::Appender& to = *plain_;
-  const std::uint64_t left = to.may_add();
   const std::uint64_t stride = Lengths::packed(value.size(), 1).stride();
-  const std::uint64_t most = std::min({kMost, kBytes / stride, to.ring().slice * ring::kCell / (2 * stride)});
-  std::uint64_t next = most_grown_ == 0 ? kFewest : left == 0 ? 2 * most_grown_ : std::max(kFewest, most_grown_ - left);
-  next = std::min(next, most);
-  grows_with_ = kEndless;
-  if (most < kFewest || !to.is_alone_since(kAlone)) {
+  // All it may grow to counts at once for the change of partitions.
+  const std::uint64_t most = std::min({kMost, kBytes / stride, to.ring().slice * ring::kCell / (2 * stride),
+                                       static_cast<std::uint64_t>((sticky_left_ - 1) / value.size()), next_grows_to_});
+  if (most < kFewestQuick || !to.is_alone_since(kAlone)) {
     quick_ = 0;
     return false;
   }
   Claimed claimed;
-  if (!to.claim_growing(Lengths::packed(value.size(), next).packed_cells(), claimed)) return false;
-  most_grown_ = next;
-  sticky_left_ -= value.size();
+  if (!to.claim_growing(Lengths::packed(value.size(), most).packed_cells(), claimed)) return false;
+  could_grow_to_ = most;
+  sticky_left_ -= most * value.size();
   claimed.header->h2.store(static_cast<std::uint64_t>(now), std::memory_order_relaxed);
   platform::copy(reinterpret_cast<std::byte*>(claimed.header) + ring::kRecordHeader, value.data(), value.size());
-  to.let_grow(claimed, value.size(), next);
+  to.let_grow(claimed, value.size(), most);
   to.commit(claimed);
   grows_with_ = value.size();
-  grows_since_ = now;
+  grows_for_ = stamper_.span(now, kGrowFor);
   placed = {sticky_, claimed.offset};
   return true;
 }

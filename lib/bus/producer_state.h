@@ -77,13 +77,19 @@ class ProducerState {
             const ring::Lengths& lengths, std::byte* room) noexcept;
   [[gnu::noinline]] Result<Placed> send_insisting(Bytes value, Timestamp now, std::chrono::nanoseconds timeout);
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
+  [[gnu::noinline]] Result<Placed> send_plainly(Bytes value, std::chrono::nanoseconds timeout);
   // Whether values of that size follow each other so quickly that the next one had better begin a record that grows.
   [[nodiscard]] bool is_burst(std::size_t size, Timestamp now) noexcept {
     const auto since =
         static_cast<std::uint64_t>(now - std::exchange(sent_at_, now));  // (unsigned: also when the clock was set back)
-    quick_ = since < kQuick ? quick_ + 1 : 0;
+    if (could_grow_to_ != 0)
+      end_growth();
+    else
+      quick_ = since < kQuick ? quick_ + 1 : 0;
     return quick_ >= kFewestQuick && size - 1 < kMostGrowing;
   }
+  // Takes note of how many came.
+  void end_growth() noexcept;
   [[gnu::noinline]] bool begin_to_grow(Bytes value, Timestamp now, Placed& placed) noexcept;
   template <class Item>
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
@@ -138,10 +144,11 @@ class ProducerState {
   platform::Stamper stamper_;
   // Values alone of one size that are sent in quick succession: bus/producer_growth.cpp.
   std::size_t grows_with_ = kEndless;  // the size of what the last record may grow with; kEndless: it does not …
-  Timestamp grows_since_ = 0;          // … and its time
-  Timestamp sent_at_ = 0;              // when the last value alone was
-  std::uint32_t quick_ = 0;            // values that followed each other quickly
-  std::uint64_t most_grown_ = 0;       // values that the last record could grow to
+  platform::Stamper::Span grows_for_;  // … and from when to when
+  std::uint64_t could_grow_to_ = 0;    // values, when it began; 0: noted
+  std::uint64_t next_grows_to_ = kFewestQuick;
+  Timestamp sent_at_ = 0;    // when the last value was that it did not grow with
+  std::uint32_t quick_ = 0;  // of those: how many followed each other quickly
   std::int64_t looked_at_ = 0;         // when look_for_topic() was called, by the stamper's clock
   std::shared_ptr<const group::GroupTable> groups_;
   std::vector<OpenPartition> open_;
@@ -166,12 +173,20 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
   if (sticky_left_ == 0) {  // never where there is one partition only
     sticky_left_ = kStickyBytes;
     sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
+    if (could_grow_to_ != 0) end_growth();
     plain_ = appender_of_[sticky_];
-    grows_with_ = kEndless;
     stamper_.be_loud();  // it has not been told what to expect
   }
   sticky_left_ -= std::min(sticky_left_, size);
   return sticky_;
+}
+
+inline void ProducerState::end_growth() noexcept {
+  const std::uint64_t came = could_grow_to_ - plain_->may_add();
+  next_grows_to_ = came == could_grow_to_ ? 2 * came : std::max<std::uint64_t>(came, kFewestQuick);
+  quick_ = came >= kFewestQuick ? kFewestQuick : 0;
+  could_grow_to_ = 0;
+  grows_with_ = kEndless;
 }
 
 inline bool ProducerState::shape(std::size_t value_size, bool null_value, const Envelope& envelope, Shape& shape) noexcept {

@@ -39,6 +39,17 @@ class Stamper {
   }
   // What now_if_quiet() tells is not later than this.
   [[nodiscard]] std::int64_t quiet_until() const noexcept { return anchor_time_ + to_ns(quiet_for_); }
+  // Some time from one on that now_if_quiet() told, as far as it is quiet: for a look at it that costs nothing but reading the counter.
+  struct Span {
+    std::uint64_t from = 0;
+    std::uint64_t ticks = 0;
+  };
+  [[nodiscard]] Span span(std::int64_t now, std::uint64_t ns) const noexcept {
+    const auto since = static_cast<std::uint64_t>(now - anchor_time_);
+    const std::uint64_t from = (since << 32) / factor_;
+    return {anchor_ticks_ + from, std::min((ns << 32) / factor_, quiet_for_ - std::min(quiet_for_, from))};
+  }
+  [[nodiscard]] static bool is_within(const Span& span) noexcept { return ticks() - span.from < span.ticks; }
   void be_loud() noexcept { quiet_for_ = 0; }
   void quiet_for(std::int64_t now, std::uint64_t ns) noexcept {
     const auto since = static_cast<std::uint64_t>(now - anchor_time_);  // below 2^32, as is what of `ns` counts

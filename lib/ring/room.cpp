@@ -90,7 +90,9 @@ bool evict_those_behind(const Ring& ring) noexcept {
     if (cursor_status(state) != CursorStatus::active) continue;
     limited = true;
     const bool in_records = (limit & 1) != 0;
-    const std::uint64_t end = in_records ? next_offset_of(ring.header->tail.w1.load(memory_order_relaxed)) : ring.tail();
+    const std::uint64_t w1 = ring.header->tail.w1.load(memory_order_relaxed);
+    // Who has read everything stands at a last record that grows.
+    const std::uint64_t end = in_records ? next_offset_of(w1) : ring.tail() - std::min(ring.tail(), growing_cells_of(w1));
     const std::uint64_t at = in_records ? cursor.committed.load(memory_order_relaxed) : cursor.position.load(memory_order_relaxed);
     if (end > at && end - at > limit >> 1) evict(cursor, state, CursorStatus::evicted_behind);
   }

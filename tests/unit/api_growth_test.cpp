@@ -287,6 +287,19 @@ TEST_F(ApiGrowth, LappedReadersAreToldExactly) {
   EXPECT_EQ(second.delivered + second.lost, sent_);
 }
 
+// Who has read everything is not behind, however much room is claimed for more.
+TEST_F(ApiGrowth, NobodyIsEvictedForRoomThatIsNotFilled) {
+  Producer producer = must(create("t").producer());
+  Consumer reader = observe("t", {.group = "g", .start = Start::earliest, .evict_behind_bytes = 128});
+  std::uint64_t next = 0;
+  for (int i = 0; i < 5000; ++i) {
+    send(producer);
+    for (const std::uint64_t offset : take(reader)) ASSERT_EQ(offset, next++);
+    ASSERT_EQ(next, sent_);
+    static_cast<void>(take(reader));  // settles
+  }
+}
+
 TEST_F(ApiGrowth, AShareGroupWorksOnEach) {
   Producer producer = must(create("t").producer());
   ShareConsumer first = must(bus.share_consumer({.group = "w", .max_records = 3, .window = 16}));
