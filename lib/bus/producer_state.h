@@ -147,9 +147,9 @@ class ProducerState {
   platform::Stamper::Span grows_for_;  // … and from when to when
   std::uint64_t could_grow_to_ = 0;    // values, when it began; 0: noted
   std::uint64_t next_grows_to_ = kFewestQuick;
-  Timestamp sent_at_ = 0;    // when the last value was that it did not grow with
-  std::uint32_t quick_ = 0;  // of those: how many followed each other quickly
-  std::int64_t looked_at_ = 0;         // when look_for_topic() was called, by the stamper's clock
+  Timestamp sent_at_ = 0;       // when the last value was that it did not grow with
+  std::uint32_t quick_ = 0;     // of those: how many followed each other quickly
+  std::int64_t looked_at_ = 0;  // when look_for_topic() was called, by the stamper's clock
   std::shared_ptr<const group::GroupTable> groups_;
   std::vector<OpenPartition> open_;
   std::vector<ring::Appender> appenders_;

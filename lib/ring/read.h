@@ -35,7 +35,7 @@ inline View unpacked(const View& packed, std::uint64_t i) noexcept {
           packed.timestamp,
           {packed.lengths.value, 0, 0, Lengths::kNullKey},
           packed.data + i * packed.lengths.stride(),
-          packed.grows};
+          false};
 }
 
 // Whether a record that may grow has all it will have: whoever claims behind it says at which offset that ends.

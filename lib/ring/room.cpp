@@ -206,9 +206,9 @@ bool walk_low(const Ring& ring, std::uint64_t low, std::uint64_t least, std::uin
 
 std::uint64_t make_room(const Ring& ring, std::uint64_t need, std::uint64_t own, Refusal& refusal, Settled settled) noexcept {
   refusal = {};
-  // Positions end before they could wrap. Offsets never outrun them by more than the file's first offset, itself below half.
+  // Both end before they could wrap. (Of the smallest packed values four stand in a cell.)
   if (need >= kMostPositions - ring.cells ||
-      next_offset_of(ring.header->tail.w1.load(memory_order_relaxed)) >= kMostOffsets - ring.cells) {
+      next_offset_of(ring.header->tail.w1.load(memory_order_relaxed)) >= kMostOffsets - 4 * ring.cells) {
     refusal.why = Refusal::Why::exhausted;
     return 0;
   }
