@@ -92,7 +92,7 @@ TEST_F(ApiGrowth, EachIsThereAtOnceForEveryReader) {
       for (Consumer* reader : {&group, &evictable, &observer, &watcher})
         ASSERT_EQ(take(*reader), std::vector<std::uint64_t>{sent_ - 1});
     }
-    EXPECT_LT(used() - begin, 500u * 64) << "they have grown";
+    EXPECT_LT(used() - begin, 650u * 64) << "they have grown";
     send(producer, 700);
     for (Consumer* reader : {&group, &evictable, &observer, &watcher}) drain(*reader, from + 700);
     for (const GroupPartition& part : must(must(bus.group("g")).describe()).partitions) EXPECT_EQ(part.lag, 0u);
@@ -207,10 +207,6 @@ TEST_F(ApiGrowth, WhatIsGrantedIsWaitedFor) {
   drain(observer, 0);
   for (const char* const step : {"G1", "G2"}) {
     grow(producer);
-    while (!take(reader).empty()) {
-    }
-    while (!take(observer).empty()) {
-    }
     bool came_by = false;
     once_at(step, [&] {
       came_by = true;
@@ -220,8 +216,15 @@ TEST_F(ApiGrowth, WhatIsGrantedIsWaitedFor) {
       Consumer late = observe("t", {.start = Start::latest});
       EXPECT_TRUE(take(late).empty());
     });
-    const std::uint64_t granted = sent_;
-    send(producer);
+    std::uint64_t granted = sent_;
+    for (int i = 0; i < 1000 && !came_by; ++i) {  // the record may have been full
+      while (!take(reader).empty()) {
+      }
+      while (!take(observer).empty()) {
+      }
+      granted = sent_;
+      send(producer);
+    }
     ASSERT_TRUE(came_by);
     ++sent_;
     EXPECT_EQ(take(reader), (std::vector<std::uint64_t>{granted, granted + 1}));
