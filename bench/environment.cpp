@@ -26,12 +26,20 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
+// With family and model, where there are any: a hypervisor gives different processors one name.
 std::string cpu_model() {
   std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  std::string family;
+  std::string model;
+  std::string name = "unknown";
+  for (std::string line; std::getline(file, line) && !line.empty();) {
+    const std::size_t colon = line.find(':');
+    const std::string value = colon + 2 < line.size() ? line.substr(colon + 2) : "";
+    if (line.starts_with("cpu family")) family = value;
+    if (line.starts_with("model\t")) model = value;
+    if (line.starts_with("model name")) name = value;
   }
-  return "unknown";
+  return family.empty() ? name : name + " (family " + family + ", model " + model + ")";
 }
 
 std::string hypervised() {
