@@ -65,8 +65,9 @@ ConsumerState::Look ConsumerState::arm_descriptor() {
   if (membership_) membership_->file().changes().arm(bell_->index());
   if (must_rebalance())
     if (auto moved = rebalance(); !moved) return failed(std::move(moved.error()));
+  const bool doubtful = any_open_claim();  // before the look: what is claimed then, it may not find yet
   Look look = collect();
-  if (look == Look::nothing && any_open_claim() && ring::outwait_stores([&] { return any_ready(); })) look = collect();
+  if (look == Look::nothing && doubtful && ring::outwait_stores([&] { return any_ready(); })) look = collect();
   // Stays readable until a poll has found nothing, and while somebody may be dying.
   if (look == Look::something || (membership_ && membership_->is_suspicious(platform::boot_time()))) bell_->wake();
   return look;

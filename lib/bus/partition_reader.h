@@ -214,6 +214,8 @@ inline std::size_t PartitionReader::take_plain(std::span<Record> room, std::uint
     ring::View view;
     if (!ring::look_for_record(ring_, lap_word, position, view)) break;
     if (view.lengths.is_packed()) {
+      if (view.lengths.is_torn()) [[unlikely]]  // an offset is missing behind it
+        break;
       const std::uint64_t records = view.lengths.records();
       std::uint64_t next = expected - view.offset;  // those before it were taken by an earlier call
       if (next >= records) [[unlikely]] {           // everything of one that grows was taken

@@ -49,8 +49,9 @@ Result<bool> ShareState::arm_descriptor() {
   if (!bell_->has_descriptor()) return false;
   bell_->drain();
   for (const Place& place : places_) place.shared.ring().data.arm(bell_->index());
+  const bool doubtful = any_open_claim();  // before the look: what is claimed then, it may not find yet
   auto found = collect();
-  if (found && !*found && any_open_claim() && ring::outwait_stores([&] { return any_ready(); })) found = collect();
+  if (found && !*found && doubtful && ring::outwait_stores([&] { return any_ready(); })) found = collect();
   if (found && *found) bell_->wake();
   return found;
 }

@@ -64,16 +64,11 @@ SharedPartition::Filled SharedPartition::fill() noexcept {
   if (found == ring::Found::corrupt || behind.position() > ring_.tail()) return Filled::corrupt;
   const bool is_record = found == ring::Found::record;
   const bool has_next = is_record && (view.grows || place.index() + 1 < view.lengths.records());
-  if (is_record && view.lengths.records() == place.index() && (view.lengths.flags & ring::Lengths::kGrows) != 0) {
-    // All of one that grows is filled in. When it has ended, nothing is to be filled in for that.
-    if (view.grows) return Filled::nothing;
-    platform::compare_exchange(&window_->end, {sequence, place.word}, {sequence, behind.word});
-    ARUS_KILL_POINT("S-behind");
-    publish();
-    return Filled::one;
-  }
-  if (is_record ? !pick(place, view) : place.index() != 0) return Filled::corrupt;
-  const bool is_ours = is_record && view.offset >= window_->begin_offset.load(memory_order_relaxed);
+  // All of one that grows is filled in: there is nothing, until it has ended, and then an entry for that, as for a claim that was skipped.
+  const bool is_end = is_record && view.lengths.records() == place.index() && (view.lengths.flags & ring::Lengths::kGrows) != 0;
+  if (is_end && view.grows) return Filled::nothing;
+  if (is_record ? !is_end && !pick(place, view) : place.index() != 0) return Filled::corrupt;
+  const bool is_ours = is_record && !is_end && view.offset >= window_->begin_offset.load(memory_order_relaxed);
   ShareEntry& entry = this->entry(sequence);
   const platform::Pair before{entry.state.load(memory_order_acquire), entry.place.load(memory_order_relaxed)};
   if (const EntryWord old{before.first}; old.lap() != lap(sequence)) {
@@ -242,7 +237,10 @@ void SharedPartition::publish() noexcept {
       platform::fence_acquire();
       if (cursor_->position.load(memory_order_relaxed) > position || cursor_->state.load(memory_order_relaxed) != state) continue;
       if ((found != ring::Found::record && found != ring::Found::skip) || position + view.cells > ring_.tail()) return;
-      raise(cursor_->committed, std::max(view.offset + place.index() + 1, window_->begin_offset.load(memory_order_relaxed)));
+      // (Of the end of one that grew: what is behind its last.)
+      const std::uint64_t passed =
+          found == ring::Found::record ? std::min(place.index() + 1, view.lengths.records()) : place.index() + 1;
+      raise(cursor_->committed, std::max(view.offset + passed, window_->begin_offset.load(memory_order_relaxed)));
       ARUS_KILL_POINT("S-committed");
       // Of packed ones the last gives the room back, when nobody will look there any more for what comes next. (What lengths a claim has that
       // was skipped is not said.)

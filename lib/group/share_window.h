@@ -4,8 +4,8 @@
 // Roles. Any member does any step; a step is one compare-and-swap, and whoever finds a step half done does the rest.
 //   fill     F1 read end and end_place           F2 look at the ring there, and that the cursor still holds it
 //            F3 entry {settled, of the lap before} -> {available, or done if there is nothing to deliver; place}      16 bytes at once
+//               (a claim that was skipped; the end of a record that grew while members were reading it)
 //            F4 {end, end_place} -> {end + 1, the next record}                                                        16 bytes at once
-//            F5 behind a record that grew, when it has ended: {end, end_place} -> {end, the next record}; nothing is filled in for that
 //   acquire  A1 entry available -> acquired(me), deliveries + 1
 //   settle   S1 entry acquired(me) -> done        S2 base over settled entries, one by one
 //            S3 the cursor's committed offset, then S4 its position, up to what stands before base; both only ever rise

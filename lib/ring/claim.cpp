@@ -26,7 +26,7 @@ bool is_settled(const Ring& ring, std::uint32_t i, std::uint64_t own) noexcept {
   const std::uint64_t p = position_of(w0);
   if (p >= ring.low() && p < ring.tail()) {
     recover(ring, p, own);
-    if (p >= ring.low() && (!ring.valid(ring.mark(p), p) || lacks_some(ring, p))) return false;
+    if (p >= ring.low() && (!ring.valid(ring.mark(p), p) || may_lack_some(ring, p))) return false;
   }
   return recover_older(ring, i, own);
 }
@@ -139,8 +139,10 @@ bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
   Settled settled;
   // (A last one that grows is not settled yet.)
   if (owner_of(tail) == id_) {
-    const std::uint64_t end = position_of(tail) - growing_cells_of(ring_.header->tail.w1.load(memory_order_relaxed));
-    settled = {sole_since_, open_ == 0 ? end : first_open_};
+    const std::uint64_t cells = growing_cells_of(ring_.header->tail.w1.load(memory_order_acquire));
+    const std::uint64_t end = position_of(tail) - std::min(position_of(tail), cells);
+    // (Where somebody else has claimed meanwhile, those cells may be of that claim.)
+    if (ring_.header->tail.w0.load(memory_order_relaxed) == tail) settled = {sole_since_, open_ == 0 ? end : first_open_};
   }
   const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_, settled);
   limit_ = std::max(limit_, limit);

@@ -120,12 +120,19 @@ inline bool lacks_some(const Ring& ring, std::uint64_t position) noexcept {
          granted > view.lengths.records();
 }
 
+// The same where that cannot be told yet.
+inline bool may_lack_some(const Ring& ring, std::uint64_t position) noexcept {
+  View view;
+  std::uint64_t granted = 0;
+  return look(ring, position, view) == Found::record && view.grows &&
+         (!granted_to(ring, position, view, granted) || granted > view.lengths.records());
+}
+
 // Whether somebody has claimed what comes next for one who has read everything at `position` and before.
 inline bool open_claim_at(const Ring& ring, std::uint64_t position) noexcept {
   View view;
-  if (look(ring, position, view) != Found::record || !view.grows) return ring.tail() > position;
-  std::uint64_t granted = 0;
-  return !granted_to(ring, position, view, granted) || granted > view.lengths.records();
+  const bool grows = look(ring, position, view) == Found::record && view.grows;
+  return grows ? may_lack_some(ring, position) : ring.tail() > position;
 }
 
 // Whether what was read at `position` before this call was whole: nobody may have begun to overwrite it.

@@ -99,14 +99,9 @@ bool evict_those_behind(const Ring& ring) noexcept {
   return limited;
 }
 
-bool may_grow(const Ring& ring, std::uint64_t position) noexcept {
+bool still_grows(const Ring& ring, std::uint64_t position) noexcept {
   View view;
-  return look(ring, position, view) != Found::record || view.grows;
-}
-
-bool is_last_and_grows(const Ring& ring, std::uint64_t position) noexcept {
-  View view;
-  return look(ring, position, view) == Found::record && view.grows && position + view.cells == ring.tail();
+  return look(ring, position, view) == Found::record && view.grows;
 }
 
 // The record at `position` stands in the way. True if it is settled now.
@@ -116,8 +111,9 @@ bool settle(const Ring& ring, std::uint64_t position, std::uint64_t own, Refusal
   refusal.incarnation = repair.incarnation;
   switch (repair.outcome) {
     case Repaired::settled:
-      if (!is_last_and_grows(ring, position)) return true;
-      refusal.why = Refusal::Why::unclear;  // nobody needs room there who claims behind it: noise
+      // Nobody needs the room of a last record who claims behind it; so either somebody has just done so, or it is noise.
+      if (!still_grows(ring, position)) return true;
+      refusal.why = Refusal::Why::unclear;
       break;
     case Repaired::alive: refusal.why = Refusal::Why::open_claim; break;
     case Repaired::busy: refusal.why = Refusal::Why::repairing; break;
@@ -132,7 +128,7 @@ bool settle(const Ring& ring, std::uint64_t position, std::uint64_t own, Refusal
 bool is_open(const Ring& ring, std::uint64_t cursor) noexcept {
   if (cursor < ring.low() || cursor >= ring.tail()) return false;
   const Mark mark = ring.mark(cursor);
-  return !ring.valid(mark, cursor) || mark.state() == State::claimed || lacks_some(ring, cursor);
+  return !ring.valid(mark, cursor) || mark.state() == State::claimed || may_lack_some(ring, cursor);
 }
 
 // Over settled records from `position`, until `target` or something open. Sets `refusal` to what it met if that is impossible content.
@@ -145,13 +141,17 @@ std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t targe
     while (position < until) {
       const Mark mark{ring.at(position).h0.load(memory_order_acquire) ^ lap_word};
       if ((mark.word & kStateAndLapMask) - kSettled > 1) return position;
-      if (Lengths::of(ring.at(position).h3.load(memory_order_relaxed)).is_growing() && mark.state() == State::committed &&
-          may_grow(ring, position)) [[unlikely]]
-        return position;
       if (!ring.plausible(mark.cells()) || position + mark.cells() > end) {
         // Perhaps only overwritten: then low has moved on, and the caller's exchange fails.
         refusal = {.why = Refusal::Why::corrupt, .position = position};
         return position;
+      }
+      if (mark.state() == State::committed &&
+          (Lengths::of(ring.at(position).h3.load(memory_order_relaxed)).flags & Lengths::kGrows) != 0) [[unlikely]] {
+        View view;
+        const Found found = look(ring, position, view);
+        if (found == Found::corrupt) refusal = {.why = Refusal::Why::corrupt, .position = position};
+        if (found != Found::record || view.grows) return position;
       }
       position += stride(mark.cells());
     }

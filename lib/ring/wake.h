@@ -19,21 +19,24 @@
 #include <cstdint>
 
 #include "platform/bells.h"
+#include "platform/clock.h"
 #include "platform/cpu.h"
 #include "platform/kill_point.h"
 #include "ring/layout.h"
 
 namespace arus::ring {
 
-// What somebody waits who has armed, finds a claim and not its commit, and would sleep: until a store that was made before must be visible.
-// It leaves a processor's buffer within a microsecond; 256 pauses take 5 to 10. True: `look` has found something.
+// What somebody waits who has armed, finds a claim and not its commit, and would sleep: until a store that was made before must be visible. It
+// leaves a processor's buffer within a microsecond; this takes twenty. True: `look` has found something.
 template <class Look>
 bool outwait_stores(Look look) noexcept {
-  for (int round = 0; round < 8; ++round) {
+  constexpr std::int64_t kDrained = 20'000;  // ns
+  const std::int64_t begin = platform::boot_time();
+  do {
     for (int i = 0; i < 32; ++i) platform::pause();
     if (look()) return true;
-  }
-  return false;
+  } while (platform::boot_time() - begin < kDrained);
+  return look();
 }
 
 class WaitSet {

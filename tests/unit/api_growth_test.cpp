@@ -1,5 +1,9 @@
 // Values that are sent one by one, in quick succession, grow into one packed record. Nobody is to notice but by the room they take. Against the
 // library with kill points, where a burst is slower and sooner taken for one, and where tests get in between its steps.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <memory>
 #include <set>
 #include <thread>
@@ -229,6 +233,54 @@ TEST_F(ApiGrowth, WhatIsGrantedIsWaitedFor) {
     ++sent_;
     EXPECT_EQ(take(reader), (std::vector<std::uint64_t>{granted, granted + 1}));
     EXPECT_EQ(take(observer), (std::vector<std::uint64_t>{granted, granted + 1}));
+  }
+}
+
+// One dies between the grant and the value, and others have gone on when a reader comes by: it is told of one that was never committed.
+TEST_F(ApiGrowth, WhatADeadProducerWasGrantedIsReported) {
+  for (const bool grows_behind : {false, true}) {
+    Topic topic = create("t", {.partition_bytes = 1 << 20});
+    Consumer reader = observe("t", {.group = "g", .start = Start::earliest, .max_records = 7});
+    Consumer observer = observe("t");
+    {
+      Producer first = must(topic.producer());
+      sent_ = 0;
+      send(first, 3);
+    }
+    EXPECT_EQ(take(reader).size(), 3u);  // from now on the usual way
+    const pid_t child = fork();
+    if (child == 0) {
+      Bus own = must(Bus::open(path()));
+      Producer dying = must(must(own.topic("t")).producer());
+      once_at("G1", [] { raise(SIGKILL); });
+      for (std::uint64_t i = sent_;; ++i) static_cast<void>(dying.try_send(bytes(numbered(i))));
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    Producer next = must(topic.producer());
+    sent_ = must(topic.describe()).partitions.at(0).end_offset;
+    const std::uint64_t missing = sent_ - 1;
+    send(next, grows_behind ? 100 : 1);
+    for (Consumer* one : {&reader, &observer}) {
+      std::uint64_t told = 0;
+      for (std::uint64_t expected = one == &reader ? 3 : 0; expected < sent_;) {
+        const Batch batch = must(one->poll(1s));
+        ASSERT_FALSE(batch.empty() && batch.gaps().empty()) << expected;
+        for (const Gap& gap : batch.gaps()) {
+          EXPECT_EQ(describe(gap), "uncommitted 0 [" + std::to_string(missing) + "," + std::to_string(missing + 1) + ")");
+          ++told;
+        }
+        for (const Record& record : batch) {
+          if (expected == missing) ++expected;
+          ASSERT_EQ(record.offset(), expected);
+          ASSERT_EQ(text(record.value()), numbered(expected++));
+        }
+      }
+      EXPECT_EQ(told, 1u);
+    }
+    must(reader.unsubscribe("t"));
+    must(bus.remove("t"));
   }
 }
 

@@ -177,6 +177,50 @@ TEST_F(RingGrowth, AnUnmarkedClaimBehindItIsWhatIsRepaired) {
   EXPECT_FALSE(view.grows);
 }
 
+// Until the claim behind it is marked nobody knows whether one is missing: its owner's slot must go on naming it.
+TEST_F(RingGrowth, ASlotIsKeptWhileItIsNotClearWhatIsMissing) {
+  RawRing raw(false, 2);
+  raw.record(C, State::committed, 0, kCells, 0);
+  Lengths lengths = Lengths::packed(16, 2);
+  lengths.flags |= Lengths::kGrows;
+  raw.ring.at(C).h3 = lengths.word();
+  raw.slot(0, RawRing::kDead, C, ring::kNoOwner, 0, kCells);
+  raw.slot(1, raw.alive(), C + kCells, 0, 3, 1);
+  raw.tail(C + kCells + 1, 1, 4);
+  raw.low(C);
+  EXPECT_TRUE(fails(Appender::enlist(raw.ring, raw.alive()), Errc::limit_reached));
+  raw.record(C + kCells, State::committed, 1, 1, 3, 0);
+  EXPECT_EQ(must(Appender::enlist(raw.ring, raw.alive())).id(), 0u);
+  ring::View view{};
+  ASSERT_EQ(ring::look(raw.ring, C, view), Found::record);
+  EXPECT_TRUE(view.lengths.is_torn());
+}
+
+// Room is looked for past records that only seem to grow.
+TEST_F(RingGrowth, NoiseInTheWayIsRefused) {
+  const auto room_with = [](const Lengths& lengths, std::uint64_t cells, std::uint64_t next_offset) {
+    const RawRing raw;
+    raw.record(C, State::committed, 0, cells, 10);
+    raw.ring.at(C).h3 = lengths.word();
+    raw.slot(0, raw.alive(), C, ring::kNoOwner, 10, cells);
+    std::uint64_t p = C + 2;
+    for (; p < 2 * C; p += 2) raw.record(p, State::committed, 0, 2, next_offset++, 0);
+    raw.tail(p, 0, next_offset);
+    raw.low(C);
+    Refusal refusal;
+    EXPECT_EQ(ring::make_room(raw.ring, p + 4, raw.alive(), refusal), 0u);
+    return refusal.why;
+  };
+  const auto growing = [](std::uint64_t records, std::uint64_t flags = Lengths::kPacked) {
+    return Lengths{16, records, 0, Lengths::kNullKey | Lengths::kGrows | flags};
+  };
+  EXPECT_EQ(room_with(growing(3, 0), 2, 13), Refusal::Why::corrupt) << "not packed";
+  EXPECT_EQ(room_with(growing(9), 2, 13), Refusal::Why::corrupt) << "more than fit";
+  EXPECT_EQ(room_with(growing(3), 2, 12), Refusal::Why::corrupt) << "fewer granted than there are";
+  EXPECT_EQ(room_with(growing(3), 2, 99), Refusal::Why::corrupt) << "more granted than fit";
+  EXPECT_EQ(room_with(growing(3), C / 2, 13), Refusal::Why::open_claim) << "over others, so that some seem to be missing";
+}
+
 TEST_F(RingGrowth, WhatCannotBeIsCorrupt) {
   const auto with = [&](const Lengths& lengths, std::uint64_t next_offset) {
     raw_.record(C, State::committed, 0, 2, 10);
