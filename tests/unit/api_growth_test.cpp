@@ -109,7 +109,7 @@ TEST_F(ApiGrowth, EachIsThereAtOnceForEveryReader) {
 TEST_F(ApiGrowth, EverySize) {
   Producer producer = must(create("t", {.partition_bytes = 4 << 20}).producer());
   Consumer reader = join("t", "g");
-  for (const std::size_t size : {8, 9, 16, 17, 31, 32, 33, 64, 100, 255, 256, 257, 1000}) {
+  for (const std::size_t size : {8u, 9u, 16u, 17u, 31u, 32u, 33u, 64u, 100u, 255u, 256u, 257u, 1000u}) {
     const std::uint64_t from = sent_;
     send(producer, 300, size);
     for (std::uint64_t next = from; next < sent_;) {

@@ -160,7 +160,7 @@ TEST(RingClaim, PadsUpToWhereARecordBegan) {
   };
   while (raw.ring.tail() + 40 <= 2 * C) append(40);
   append(2 * C - raw.ring.tail());
-  for (const std::uint64_t cells : {1, 7, 39, 40, 41, 100}) EXPECT_EQ(append(cells), (cells + 39) / 40 * 40);
+  for (const std::uint64_t cells : {1u, 7u, 39u, 40u, 41u, 100u}) EXPECT_EQ(append(cells), (cells + 39) / 40 * 40);
   // 520 would be more than a claim may have: the largest gap instead, and with it the lap is over.
   const std::uint64_t before = raw.ring.tail();
   EXPECT_EQ(append(ring::most_cells(C)), ring::most_cells(C));
