@@ -36,7 +36,7 @@ class ApiPacked : public ApiTest {
 };
 
 TEST_F(ApiPacked, EverySizeEveryCountEveryReader) {
-  for (const std::size_t size : {1, 7, 8, 15, 16, 17, 20, 32, 33, 64, 100, 255, 257, 1024, 1025})
+  for (const std::size_t size : {1u, 7u, 8u, 15u, 16u, 17u, 20u, 32u, 33u, 64u, 100u, 255u, 257u, 1024u, 1025u})
     for (const std::uint32_t most : {1u, 3u, 256u}) {
       create("t", {.partition_bytes = 1 << 20});
       Producer producer = must(must(bus.topic("t")).producer());
@@ -44,7 +44,7 @@ TEST_F(ApiPacked, EverySizeEveryCountEveryReader) {
       Consumer observer = observe("t", {.start = Start::earliest, .max_records = most});
       Consumer watcher = observe("t", {.start = Start::earliest, .max_records = most, .in_place = true});
       sent_ = 0;
-      for (const std::size_t count : {2, 3, 31, 32, 33, 300}) send(producer, count, size);
+      for (const std::size_t count : {2u, 3u, 31u, 32u, 33u, 300u}) send(producer, count, size);
       for (Consumer* reader : {&group, &observer, &watcher}) {
         std::uint64_t next = 0;
         Timestamp before = 0;
