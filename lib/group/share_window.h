@@ -17,7 +17,8 @@
 // Why it is right. An entry's word carries the lap, and within a lap the deliveries rise with every acquisition: what a member read before it was
 // stopped no longer compares equal when anything has happened since. (An attempt to bury a record does not count; in the worst case a
 // copy too many comes to the dead-letter topic.) F3 compares both words, and the old lap in them: so a delayed one fails, and all who
-// fill a sequence write the same, because what stands at end_place does not change while the cursor holds it. P1 for a dead holder: the
+// fill a sequence write the same, because what stands at end_place does not change while the cursor holds it: where nothing stands yet, because a record may
+// grow there, nobody fills anything; and S4 does not pass a record at which end_place still is. P1 for a dead holder: the
 // word is read first, then the slot; as long as the slot names the dead process nobody else has acquired under it, and a slot is given
 // free only after its entries were put back. S2: two members that settle neighbours at once: each writes its entry, then reads base and the
 // entry there, all sequentially consistent, so one of them sees both. S4 never passes what is not settled, because base does not.

@@ -18,6 +18,7 @@
 // h0 COMMITTED (release) with the readers' acquire load of h0: makes h1..h3 and the payload visible. slot.w0 (release) with the
 // repairer's acquire load: makes w1 and w2 visible. status.slots_used (before the first claim) with the look at the slots behind a later
 // claim (note_in_index): the same compare-and-swap makes it visible, and slot.largest_timestamp, stored before the claims that it bounds.
+// G1 (release) and G3 (release) with the acquire loads of tail and h3 that read.h names.
 //
 // What a crash leaves:
 //   before C5        nothing claimed; a stale intent in the slot, settled when the slot is registered again
@@ -26,7 +27,7 @@
 //   several open     (loans) the last as above; the others are CLAIMED, at slot.open_since or behind it: recover_older() (model look.pml)
 //   G1, G2           one that was granted and never came: recover() notes that it ends there
 //   inside leave_gap as any other claim: it is skipped by its owner, or by recover()
-//   after COMMITTED  a record. The sleepers it should have woken wake by themselves after 1.25 s.
+//   after COMMITTED, G3  a record. The sleepers it should have woken wake by themselves after 1.25 s.
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
 // What grows it claims and grants by the compare-and-swap as well, so that readers never pair its words wrongly.
 #pragma once

@@ -1,7 +1,9 @@
 // Reading: what stands at a position. Readers only load.
 //
-// Pairs. The acquire load of h0 with the producer's release store of COMMITTED: h1..h3 and the payload are visible. A lossy reader may
-// be overwritten while it reads: it copies, fences, and looks whether `low` has passed what it copied (still_there).
+// Pairs. The acquire load of h0 with the producer's release store of COMMITTED: h1..h3 and the payload are visible. The acquire load of h3
+// with G3's release store: as many values as it says are. h0 behind a record that grows (acquire) with C7 of whoever claimed there, whose C5 came
+// after the last G1: its h1 says how many were granted. The tail (acquire, w0 twice) with G1 and C5. A lossy
+// reader may be overwritten while it reads: it copies, fences, and looks whether `low` has passed what it copied (still_there).
 #pragma once
 
 #include <cstdint>
@@ -112,21 +114,14 @@ inline bool granted_to(const Ring& ring, std::uint64_t position, const View& vie
   return false;
 }
 
-// A committed record that grows, under which fewer stand than were granted: something open.
-inline bool lacks_some(const Ring& ring, std::uint64_t position) noexcept {
+// A committed record that grows, under which fewer stand than were granted: something open. `unclear`: what to say where that cannot be told yet.
+inline bool lacks_some(const Ring& ring, std::uint64_t position, bool unclear = false) noexcept {
   View view;
   std::uint64_t granted = 0;
-  return look(ring, position, view) == Found::record && view.grows && granted_to(ring, position, view, granted) &&
-         granted > view.lengths.records();
+  if (look(ring, position, view) != Found::record || !view.grows) return false;
+  return granted_to(ring, position, view, granted) ? granted > view.lengths.records() : unclear;
 }
-
-// The same where that cannot be told yet.
-inline bool may_lack_some(const Ring& ring, std::uint64_t position) noexcept {
-  View view;
-  std::uint64_t granted = 0;
-  return look(ring, position, view) == Found::record && view.grows &&
-         (!granted_to(ring, position, view, granted) || granted > view.lengths.records());
-}
+inline bool may_lack_some(const Ring& ring, std::uint64_t position) noexcept { return lacks_some(ring, position, true); }
 
 // Whether somebody has claimed what comes next for one who has read everything at `position` and before.
 inline bool open_claim_at(const Ring& ring, std::uint64_t position) noexcept {

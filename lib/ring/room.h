@@ -2,8 +2,8 @@
 //
 // Roles. `low` is raised by any producer; a group's cursor is moved by its reader alone. Lossless: low follows the slowest cursor,
 // to a record boundary somewhat further than needed, so that what was read stays for observers and late-comers. Lossy: low walks over
-// settled records, but for those that the producer has settled itself. Never over an open claim: that is repaired if its owner is dead,
-// else waited for.
+// settled records, but for those that the producer has settled itself. Never over an open claim, nor over a record that may
+// grow: what is open is repaired if its owner is dead, else waited for.
 //
 // Pairs. A group that joins stores its cursor, fences, reads low again; a producer raises low, fences, reads the cursors again, and
 // takes its limit from the second reading: one of them sees the other (model join.pml).

@@ -86,14 +86,9 @@ void World::send(Producer& producer, const Sending& sending) const {
     Result<std::size_t> done = 1;
     const Message& message = messages[0];
     constexpr milliseconds kWait{20};
-    if (sending.act == Act::send) {
-      const auto placed = producer.send(message.value, message.envelope, kWait);
-      if (placed)
-        ledger_->note_placed(placed->offset, {sending.sender, sequence});
-      else
-        done = tl::unexpected(placed.error());
-    } else if (sending.act == Act::burst) {
-      const auto placed = producer.try_send(message.value);
+    if (sending.act == Act::send || sending.act == Act::burst) {
+      const auto placed =
+          sending.act == Act::burst ? producer.try_send(message.value) : producer.send(message.value, message.envelope, kWait);
       if (placed)
         ledger_->note_placed(placed->offset, {sending.sender, sequence});
       else

@@ -26,17 +26,15 @@
 #ifndef GROWN
 #define GROWN 2                 /* cells, and most values, of a record that grows */
 #endif
-#define MAXPOS (C + VALUES * GROWN)
 #define X(p) ((p) % C)
 #define NONE 255
 
-byte tail = C, offset = 0, last = NP;            /* changed together, as by CAS16; offset has no growing cells: see owner's own state */
+byte tail = C, offset = 0, last = NP;            /* changed together, as by CAS16 */
 byte low = C;
 /* headers, and what stands in the cells */
 byte hpos[C]; bool marked[C]; byte hoff[C]; byte hcells[C]; byte hcount[C]; bool hgrows[C]; bool htorn[C]; byte howner[C];
 byte cell[C];
 bool alive[NP];
-bool lock = 0;
 byte deaths = 0;
 /* ghosts */
 byte claimed_by[C];              /* the position of the claim that has the cell */
