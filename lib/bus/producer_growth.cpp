@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint64_t kMost = 128;    // values
 constexpr std::uint64_t kBytes = 4096;  // of them
+static_assert((ring::kRecordHeader + kBytes) / ring::kCell < ring::kMostGrowing);
 
 }  // namespace
 
