@@ -5,9 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <deque>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <regex>
@@ -16,6 +16,7 @@
 #include "environment.h"
 #include "harness.h"
 #include "report.h"
+#include "schedule.h"
 #include "suite.h"
 
 namespace {
@@ -97,53 +98,36 @@ RunOutcome run_pair(const Pair& pair, const RunConfig& config, std::mt19937& ran
   return outcome;
 }
 
-// Sweeps through the suite in ever new order, so that each pair meets the machine in many of its moods. What cannot take part
-// is added to those left out, each once, by name and reason.
+// Everything once, so that each pair meets the machine; then what the schedule says until the time is up. What cannot take part is added to
+// those left out, each once, by name and reason.
 void measure(const Options& options, const Suite& suite, Report& report, std::vector<std::string>& left_out) {
   const RunConfig config{.cpus = options.cpus, .segment_ns = options.quick ? 4e6 : options.segment_ms * 1e6};
   std::mt19937 random(std::random_device{}());
-  std::deque<const Pair*> others;  // whose turn comes next stands in front
-  for (const Pair& pair : suite) {
-    if (pair.weight == kForOrientation) others.push_back(&pair);
-  }
-  // How often in a sweep, the first of which has everything; see Weight. What is for orientation takes turns.
-  const auto times = [&](const Pair& pair, int sweep) -> std::size_t {
-    if (sweep == 1) return 1;
-    const std::size_t established = report.established(pair);
-    if (pair.weight == kRival) return established < 2 ? 1 : 0;
-    if (pair.weight == kForOrientation) return 0;
-    if (established == 2) return static_cast<std::size_t>(sweep % 2);
-    return established == 1 ? 1 : 3;
-  };
-  const auto next_sweep = [&](int sweep) {
-    const bool everything = sweep == 1;
-    std::vector<const Pair*> order;
-    for (const Pair& pair : suite) order.insert(order.end(), times(pair, sweep), &pair);
-    for (std::size_t i = 0; !everything && i < (others.size() + 3) / 4; ++i) {
-      order.push_back(others.front());
-      others.push_back(others.front());
-      others.pop_front();
-    }
-    if (!options.quick) std::shuffle(order.begin(), order.end(), random);
-    return order;
-  };
+  std::vector<Weight> weights;
+  for (const Pair& pair : suite) weights.push_back(pair.weight);
+  Schedule schedule(std::move(weights), static_cast<std::uint32_t>(random()));
+  Regime now = Regime::near;
 
   const std::uint64_t start = ticks();
   const auto seconds = [&] { return TickScale::get().ns(ticks() - start) / 1e9; };
   const bool progress = ::isatty(STDERR_FILENO) != 0;
-  for (int sweep = 1; sweep == 1 || (!options.quick && seconds() < options.seconds); ++sweep) {
-    for (const Pair* pair : next_sweep(sweep)) {
-      if (!options.quick && sweep > 1 && seconds() >= options.seconds) break;
-      if (progress) {
-        fmt::print(stderr, "\r\x1b[K{:4.0f} s  sweep {:<3} {}", seconds(), sweep, name_of(*pair, pair->candidate));
-      }
-      try {
-        report.add(*pair, run_pair(*pair, config, random));
-      } catch (const LeftOut& why) {
-        if (std::find(left_out.begin(), left_out.end(), why.what()) == left_out.end()) left_out.emplace_back(why.what());
-      }
+  const auto measure_one = [&](std::size_t i) {
+    const Pair& pair = suite[i];
+    if (progress) fmt::print(stderr, "\r\x1b[K{:4.0f} s  {:<8}{}", seconds(), to_string(now), name_of(pair, pair.candidate));
+    try {
+      const RunOutcome outcome = run_pair(pair, config, random);
+      schedule.note(i, now, report.add(pair, outcome));
+      now = regime_of(outcome.probes_ns.back());
+    } catch (const LeftOut& why) {
+      schedule.note(i, now, std::nullopt);
+      if (std::find(left_out.begin(), left_out.end(), why.what()) == left_out.end()) left_out.emplace_back(why.what());
     }
-  }
+  };
+  std::vector<std::size_t> all(suite.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  if (!options.quick) std::shuffle(all.begin(), all.end(), random);
+  for (const std::size_t i : all) measure_one(i);
+  while (!options.quick && seconds() < options.seconds) measure_one(schedule.next(now));
   if (progress) fmt::print(stderr, "\r\x1b[K");
 }
 

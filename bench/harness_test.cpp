@@ -18,6 +18,7 @@
 #include "histogram.h"
 #include "message.h"
 #include "report.h"
+#include "schedule.h"
 #include "suite.h"
 #include "workloads.h"
 
@@ -272,9 +273,15 @@ TEST(ReportTest, PairsOnlyValidSegmentsOfOneRegime) {
   };
   Report report({pair});
   for (int i = 0; i < 5; ++i) {
-    report.add(pair, {{segment(Verdict::valid, Regime::near, 200), segment(Verdict::valid, Regime::near, 100)}, {70, 70, 70}});
-    report.add(pair, {{segment(Verdict::valid, Regime::near, 900), segment(Verdict::valid, Regime::far, 100)}, {70, 70, 300}});
-    report.add(pair, {{segment(Verdict::valid, Regime::near, 900), segment(Verdict::preempted, Regime::near, 1)}, {70, 70, 70}});
+    const auto good =
+        report.add(pair, {{segment(Verdict::valid, Regime::near, 200), segment(Verdict::valid, Regime::near, 100)}, {70, 70, 70}});
+    EXPECT_EQ(good, Regime::near);
+    const auto moved =
+        report.add(pair, {{segment(Verdict::valid, Regime::near, 900), segment(Verdict::valid, Regime::far, 100)}, {70, 70, 300}});
+    EXPECT_EQ(moved, std::nullopt);
+    const auto preempted = report.add(
+        pair, {{segment(Verdict::valid, Regime::near, 900), segment(Verdict::preempted, Regime::near, 1)}, {70, 70, 70}});
+    EXPECT_EQ(preempted, std::nullopt);
   }
   const nlohmann::ordered_json json = report.json({});
   const auto& mine = json["results"][1];
@@ -282,10 +289,39 @@ TEST(ReportTest, PairsOnlyValidSegmentsOfOneRegime) {
   EXPECT_EQ(mine["regimes"]["near"]["values"]["p50"]["repetitions"], 15);
   EXPECT_EQ(mine["regimes"]["near"]["ratios"]["control"]["p50"]["repetitions"], 5);
   EXPECT_EQ(mine["regimes"]["near"]["ratios"]["control"]["p50"]["median"], 2.0);
-  EXPECT_EQ(report.established(pair), 1u);
-  EXPECT_EQ(Report({pair}).established(pair), 0u);
   EXPECT_EQ(json["segments"]["preempted"], 5);
   EXPECT_EQ(json["messages"], 300);
+}
+
+// As on a machine that is near nearly always: the little that it is far goes to what lacks it.
+TEST(ScheduleTest, WhatLacksARegimeComesFirstWhereTheMachineIsInIt) {
+  std::vector<Weight> weights(10, kRival);
+  weights.insert(weights.end(), 10, kForOrientation);
+  Schedule schedule(weights, 1);
+  std::vector<int> near(weights.size());
+  std::vector<int> far(weights.size());
+  for (int run = 0; run < 1000; ++run) {
+    const Regime now = run % 10 == 9 ? Regime::far : Regime::near;
+    const std::size_t pair = schedule.next(now);
+    schedule.note(pair, now, now);
+    ++(now == Regime::far ? far : near)[pair];
+  }
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    EXPECT_GE(near[i], 5) << i;
+    EXPECT_GE(far[i], weights[i] == kRival ? 5 : 0) << i;
+  }
+}
+
+TEST(ScheduleTest, WhatIsAlwaysDroppedKeepsNobodyFromItsTurn) {
+  Schedule schedule({kFigure, kFigure}, 1);
+  std::array<int, 2> runs{};
+  for (int run = 0; run < 300; ++run) {
+    const std::size_t pair = schedule.next(Regime::near);
+    schedule.note(pair, Regime::near, pair == 0 ? std::nullopt : std::optional(Regime::near));
+    ++runs[pair];
+  }
+  EXPECT_GT(runs[0], 20);
+  EXPECT_GT(runs[1], 20);
 }
 
 TEST(ReportTest, AddsTheLatenciesOfValidSegmentsUpToACurve) {

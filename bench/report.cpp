@@ -50,7 +50,7 @@ void Report::add_ratios(InRegime& to, const std::string& control, const SegmentO
   }
 }
 
-void Report::add(const Pair& pair, const RunOutcome& outcome) {
+std::optional<Regime> Report::add(const Pair& pair, const RunOutcome& outcome) {
   probes_ns_.insert(probes_ns_.end(), outcome.probes_ns.begin(), outcome.probes_ns.end());
   const auto valid = [](const SegmentOutcome& one) { return one.verdict == Verdict::valid; };
   for (std::size_t i = 0; i < outcome.segments.size(); ++i) {
@@ -69,28 +69,13 @@ void Report::add(const Pair& pair, const RunOutcome& outcome) {
       add_to(mine.regimes[segment.regime].values, metric.name, metric.unit, metric.value);
     }
   }
-  if (!pair.control) return;
   const SegmentOutcome& candidate = outcome.segments[0];
+  if (!valid(candidate)) return {};
+  if (!pair.control) return candidate.regime;
   const SegmentOutcome& control = outcome.segments[1];
-  if (!valid(candidate) || !valid(control) || candidate.regime != control.regime) return;
+  if (!valid(control) || candidate.regime != control.regime) return {};
   add_ratios(row(pair.scenario, pair.candidate.name).regimes[candidate.regime], pair.control->name, candidate, control);
-}
-
-std::size_t Report::established(const Pair& pair) const {
-  const auto has_enough = [](const Figures& figures) { return !figures.empty() && figures.front().samples.established(); };
-  std::size_t regimes = 0;
-  for (const Row& row : rows_) {
-    if (row.scenario != pair.scenario || row.transport != pair.candidate.name) continue;
-    for (const auto& [regime, in] : row.regimes) {
-      if (regime == Regime::sibling) continue;
-      bool enough = !pair.control && has_enough(in.values);
-      for (const auto& [control, ratios] : in.ratios) {
-        enough |= pair.control && control == pair.control->name && has_enough(ratios);
-      }
-      regimes += enough ? 1 : 0;
-    }
-  }
-  return regimes;
+  return candidate.regime;
 }
 
 namespace {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,11 +37,8 @@ class Report {
   // Rows stand in the order of the suite, each control before its candidates.
   explicit Report(const Suite& suite);
 
-  // One run of a pair: its segments in the order candidate, control.
-  void add(const Pair& pair, const RunOutcome& outcome);
-
-  // Whether its ratio, or its value if it has no control, is established: near and far (2), in one of them (1), or in none.
-  [[nodiscard]] std::size_t established(const Pair& pair) const;
+  // One run of a pair: its segments in the order candidate, control. The regime in which it gave a ratio, or a value if the pair has no control.
+  std::optional<Regime> add(const Pair& pair, const RunOutcome& outcome);
 
   [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
   [[nodiscard]] std::string table() const;

@@ -14,8 +14,7 @@
 
 namespace bench {
 
-// How often a pair is measured: what is for orientation in every fourth sweep; the figures to reach thrice in each while they are not
-// established anywhere, then once, and in every second when they are both near and far; the rivals once, until they are both.
+// What a pair is measured for; how often, says Schedule.
 enum Weight : std::uint8_t { kForOrientation, kRival, kFigure };
 
 struct Pair {
