@@ -179,10 +179,12 @@ inline Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
       !plain_->ring().deleted()) {
     std::uint64_t offset = 0;
     if (std::byte* const room = plain_->grow(offset); room != nullptr) [[likely]] {
-      platform::copy(room, value.data(), value.size());
+      platform::copy_little(room, value.data(), value.size());
       plain_->grown();
       if (plain_->may_add() == 0) grows_with_ = kEndless;
-      return Placed{sticky_, offset};
+      Result<Placed> placed = Placed{sticky_, offset};
+      plain_->ring().data.wake_behind_claim();
+      return placed;
     }
   }
   return send_plainly(value, timeout);

@@ -57,10 +57,10 @@ class ProducerState {
   static constexpr std::uint64_t kSlowness = 1;
   static constexpr std::uint64_t kAlone = 128;  // cells that nobody else has claimed in between
 #endif
-  static constexpr std::uint64_t kQuick = 100 * kSlowness;      // ns between its values
-  static constexpr std::uint32_t kFewestQuick = 8;              // of them, before it counts as one
-  static constexpr std::size_t kMostGrowing = 256;              // bytes of a value
-  static constexpr std::uint64_t kGrowFor = 1'000 * kSlowness;  // ns from the first value to the last that has its time
+  static constexpr std::uint64_t kQuick = 100 * kSlowness;        // ns between its values
+  static constexpr std::uint32_t kFewestQuick = 8;                // of them, before it counts as one
+  static constexpr std::size_t kMostGrowing = platform::kLittle;  // bytes of a value
+  static constexpr std::uint64_t kGrowFor = 1'000 * kSlowness;    // ns from the first value to the last that has its time
   static constexpr std::size_t kStickyBytes = 16u
                                               << 10;  // Kafka's batch.size, after which its producer changes partition (KIP-794)
   struct Shape {                                      // of a record to be: what is where

@@ -142,6 +142,7 @@ inline std::uint64_t ticks() noexcept {
 
 // The one routine that copies payload into and out of a ring. Out of a ring the copy may race with a writer by design (a lossy
 // reader checks afterwards whether it was whole), which is why TSan sees atomic words.
+inline constexpr std::size_t kLittle = 256;
 #if defined(ARUS_TSAN)
 inline void copy(void* to, const void* from, std::size_t size) noexcept {
   auto* target = static_cast<unsigned char*>(to);
@@ -149,14 +150,13 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
   for (std::size_t i = 0; i < size; ++i)
     __atomic_store_n(target + i, __atomic_load_n(source + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 }
+inline void copy_little(void* to, const void* from, std::size_t size) noexcept { copy(to, from, size); }
 #else
-// Small sizes without a call: blocks of fixed size, the last of which overlaps the one before.
-inline void copy(void* to, const void* from, std::size_t size) noexcept {
+// At most kLittle, without a call: blocks of fixed size, the last of which overlaps the one before.
+inline void copy_little(void* to, const void* from, std::size_t size) noexcept {
   auto* target = static_cast<std::byte*>(to);
   const auto* source = static_cast<const std::byte*>(from);
-  if (size > 256) {
-    std::memcpy(target, source, size);
-  } else if (size >= 32 && size <= 64) {
+  if (size >= 32 && size <= 64) {
     std::memcpy(target, source, 16);
     std::memcpy(target + 16, source + 16, 16);
     std::memcpy(target + size - 32, source + size - 32, 16);
@@ -173,6 +173,12 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
   } else {
     for (std::size_t i = 0; i < size; ++i) target[i] = source[i];
   }
+}
+inline void copy(void* to, const void* from, std::size_t size) noexcept {
+  if (size > kLittle)
+    std::memcpy(to, from, size);
+  else
+    copy_little(to, from, size);
 }
 #endif
 

@@ -5,7 +5,7 @@
 //
 // A claim may be of cells for more records than one: it grows (Lengths::kGrows). As long as it is the last, its owner adds to it, and others end that
 // by claiming behind it; the offset at which they begin says how many it has.
-//   G1 CAS16 tail {a, b} -> {a, b+1}: granted; fails where somebody has claimed behind it
+//   G1 CAS tail.w1 b -> b+1: granted; fails where somebody has claimed behind it: every claim takes an offset, so that b does not come back
 //   G2 the value, where it belongs     G3 header's h3: one more (release)
 // A record that grows is settled when it has as many as were granted and somebody has claimed behind it; until then neither readers nor
 // `low` pass it, so that G2 writes into its owner's own claim, as C7's payload does. Model: grow.pml.
@@ -29,7 +29,7 @@
 //   inside leave_gap as any other claim: it is skipped by its owner, or by recover()
 //   after COMMITTED, G3  a record. The sleepers it should have woken wake by themselves after 1.25 s.
 // Single producer: between its two stores to the tail, w1 is ahead of w0; the next registration puts it back (nothing was claimed).
-// What grows it claims and grants by the compare-and-swap as well, so that readers never pair its words wrongly.
+// What grows it claims by the compare-and-swap as well, so that readers never pair its words wrongly.
 #pragma once
 
 #include <algorithm>
@@ -137,15 +137,13 @@ class Appender {
     Lengths lengths = Lengths::packed(size, 1);
     lengths.flags |= Lengths::kGrows;
     claimed.header->h3.store(lengths.word(), std::memory_order_relaxed);
-    const std::uint64_t a = tail_word(claimed.position + claimed.cells, id_);
-    const std::uint64_t b = (claimed.offset + 1) | claimed.cells << kGrowingShift;
-    growth_ = {a,
-               b,
+    growth_ = {(claimed.offset + 1) | claimed.cells << kGrowingShift,
                claimed.header,
                reinterpret_cast<std::byte*>(claimed.header) + kRecordHeader + lengths.stride(),
                lengths.stride(),
                lengths.word(),
-               most - 1};
+               most - 1,
+               0};
   }
   // Whether it has made all claims of so many cells last.
   [[nodiscard]] bool is_alone_since(std::uint64_t cells) const noexcept {
@@ -153,8 +151,9 @@ class Appender {
     return owner_of(w0) == id_ && position_of(w0) - std::min(position_of(w0), sole_since_) >= cells;
   }
   // How many may still be added. It may have ended all the same: then grow() fails.
-  [[nodiscard]] std::uint64_t may_add() const noexcept { return growth_.left; }
-  // Where the next value goes, and its offset; null: the record has ended. grown() makes it visible.
+  [[nodiscard]] std::uint64_t may_add() const noexcept { return growth_.most - growth_.added; }
+  // Where the next value goes, and its offset; null: the record has ended. grown() makes it visible; ring().data.wake_behind_claim() is the
+  // caller's to call.
   [[gnu::always_inline]] std::byte* grow(std::uint64_t& offset) noexcept;
   [[gnu::always_inline]] void grown() noexcept;
   // No record of claim_quietly() and insist() will have a larger timestamp until this is called again. (A bound for the index is as good as the largest
@@ -187,10 +186,13 @@ class Appender {
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
  private:
-  static constexpr int kMostGaps = 4;                     // in front of one claim: further than the lap that it began in
-  static constexpr std::uint64_t kAhead = 8;              // cells
-  static constexpr std::uint64_t kMostAhead = 128;        // cells
-  static constexpr std::size_t kGrowAhead = 1024;         // bytes; each G1 waits until everything stored before it has its line
+  static constexpr int kMostGaps = 4;               // in front of one claim: further than the lap that it began in
+  static constexpr std::uint64_t kAhead = 8;        // cells
+  static constexpr std::uint64_t kMostAhead = 128;  // cells
+  // Bytes; each G1 waits until everything stored before it has its line. Where cores are far, the first asks for it so early that the second
+  // finds it near.
+  static constexpr std::size_t kGrowFarAhead = 4096;
+  static constexpr std::size_t kGrowAhead = 1024;
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id)
@@ -225,6 +227,13 @@ class Appender {
       return;
     for (std::uint64_t i = 2; i < cells; ++i) platform::prefetch_for_write(later + (i << kCellShift));
   }
+  // The same for a record that grows, whose lines grow() asks for: its own first two, and the header in front of which it ends.
+  static void prefetch_few(const RecordHeader* header, std::uint64_t cells) noexcept {
+    const auto* line = reinterpret_cast<const std::byte*>(header);
+    platform::prefetch_for_write(line);
+    platform::prefetch_for_write(line + kCell);
+    platform::prefetch_for_write(line + (2 * cells << kCellShift));
+  }
   // C3 to C7: from the tail {a, b} to `end`, below `limit_`. `own_word`: own_word_ of the first end; `next_lap_word`: of the other one.
   // False: an imitation behind it, or another producer was faster.
   [[gnu::always_inline]] bool advance(std::uint64_t a, std::uint64_t b, std::uint64_t end, std::uint64_t cells,
@@ -249,14 +258,16 @@ class Appender {
   [[gnu::noinline]] void look_after_others(std::int64_t now) noexcept;
   [[gnu::noinline]] void note_in_index(std::uint64_t position, std::uint64_t end, std::uint64_t offset) const noexcept;
 
+  // Of a record that grows: what does not change, and how many were added. (Whatever is stored between two locked instructions delays the
+  // second one.)
   struct Growing {
-    std::uint64_t a = 0;  // the tail's words, as long as it is the last claim
-    std::uint64_t b = 0;
+    std::uint64_t b = 0;  // tail.w1 before the first was added
     RecordHeader* header = nullptr;
-    std::byte* next = nullptr;  // where the next value goes
+    std::byte* room = nullptr;  // of the first
     std::uint64_t stride = 0;
-    std::uint64_t lengths = 0;  // h3
-    std::uint64_t left = 0;
+    std::uint64_t lengths = 0;  // h3 before
+    std::uint64_t most = 0;
+    std::uint64_t added = 0;
   };
 
   Ring ring_;
@@ -315,7 +326,10 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
   const std::uint64_t id = id_;
   RecordHeader* const header = &ring_.at(position_of(a));
   RecordHeader* const next = header + cells * (kCell / kRecordHeader);  // the ring is mapped twice in a row
-  prefetch(header, cells);
+  if (growing == 0)
+    prefetch(header, cells);
+  else
+    prefetch_few(header, cells);
   // C3: the next claimer's header must not look marked already. Only read; that it still holds at the claim, C5 proves.
   if (Ring::is_marked(next->h0.load(std::memory_order_relaxed) ^ next_lap_word)) [[unlikely]]
     return false;
@@ -357,23 +371,24 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
 }
 
 inline std::byte* Appender::grow(std::uint64_t& offset) noexcept {
-  if (!platform::compare_exchange(&ring_.header->tail.w0, {growth_.a, growth_.b}, {growth_.a, growth_.b + 1})) [[unlikely]]
+  const std::uint64_t added = growth_.added;
+  std::uint64_t b = growth_.b + added;
+  if (!ring_.header->tail.w1.compare_exchange_strong(b, b + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) [[unlikely]]
     return nullptr;
   ARUS_KILL_POINT("G1");
-  offset = next_offset_of(growth_.b++);
-  --growth_.left;
-  std::byte* const room = growth_.next;
+  growth_.added = added + 1;
+  offset = next_offset_of(b);
+  std::byte* const room = growth_.room + added * growth_.stride;
   platform::prefetch_for_write(room + kGrowAhead);
-  growth_.next += growth_.stride;
+  platform::prefetch_for_write(room + kGrowFarAhead);
   return room;
 }
 
 inline void Appender::grown() noexcept {
+  constexpr std::uint64_t kOne = Lengths::packed(0, 1).word() - Lengths::packed(0, 0).word();
   ARUS_KILL_POINT("G2");
-  growth_.lengths += Lengths::packed(0, 1).word() - Lengths::packed(0, 0).word();
-  growth_.header->h3.store(growth_.lengths, std::memory_order_release);
+  growth_.header->h3.store(growth_.lengths + growth_.added * kOne, std::memory_order_release);
   ARUS_KILL_POINT("G3");
-  ring_.data.wake_behind_claim();
 }
 
 }  // namespace arus::ring
