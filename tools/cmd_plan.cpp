@@ -32,7 +32,7 @@ struct Options {
 
 // Bytes of the ring that a record takes: whole cells with its header, key and value.
 std::uint64_t bytes_in_ring(const Options& options) {
-  const ring::Lengths lengths{.value = options.value_bytes, .key = options.key_bytes, .headers = 0, .flags = 0};
+  const auto lengths = ring::Lengths::single(options.value_bytes, options.key_bytes, 0, 0);
   return lengths.cells() * ring::kCell;
 }
 

@@ -56,7 +56,7 @@ class Loan {
     if (state_ != nullptr) abort();
   }
 
-  // The value's bytes, aligned to 16; uninitialised.
+  // The value's bytes, aligned to 16, from 4 KiB on to 64; uninitialised.
   [[nodiscard]] std::span<std::byte> data() noexcept { return data_; }
   template <class T>
   requires std::is_trivially_copyable_v<T> && std::is_trivially_default_constructible_v<T> T& as() noexcept {

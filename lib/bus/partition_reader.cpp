@@ -214,7 +214,7 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
       const std::uint64_t taken = expected_ - view.offset;
       const std::uint64_t records = view.lengths.records();
       const bool begun = expect_ == Expect::exactly &&
-                         (taken < records || ((view.lengths.flags & Lengths::kGrows) != 0 && taken <= Lengths::kMostPacked));
+                         (taken < records || (view.lengths.grew() && taken <= Lengths::kMostPacked));
       if (!begun && !bridge(view.offset, buffer)) [[unlikely]]
         return corrupt("a record with an offset out of order");
       if (begun && taken >= records) [[unlikely]] {

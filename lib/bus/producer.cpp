@@ -238,7 +238,7 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
     return slowly;
   }
   sticky_left_ -= size;
-  const Lengths lengths{size, 0, 0, Lengths::kNullKey};
+  const Lengths lengths = plain(size);
   return lend(*loan, to, sticky_, claimed, lengths, write_words(*claimed.header, lengths, now));
 }
 

@@ -195,8 +195,9 @@ inline bool ProducerState::shape(std::size_t value_size, bool null_value, const 
   if (key > ring::Lengths::kMostKey || headers > ring::Lengths::kMostHeaders || value_size > max_bytes_ ||
       key + headers + value_size > max_bytes_ || (record_size_ != 0 && value_size != record_size_)) [[unlikely]]
     return false;
-  shape.lengths = {value_size, key, headers,
-                   (envelope.key.data() == nullptr ? ring::Lengths::kNullKey : 0) | (null_value ? ring::Lengths::kNullValue : 0)};
+  shape.lengths = ring::Lengths::single(
+      value_size, key, headers,
+      (envelope.key.data() == nullptr ? ring::Lengths::kNullKey : 0) | (null_value ? ring::Lengths::kNullValue : 0));
   shape.cells = shape.lengths.cells();
   shape.partition = place(key + headers + value_size, envelope);
   if (shape.partition >= partitions_) [[unlikely]]

@@ -34,13 +34,10 @@ inline bool says_something(const Envelope& envelope) noexcept {
 }
 
 // The same for a value alone, and the value.
-constexpr std::uint64_t plain_cells(std::size_t size) noexcept {
-  return (ring::kRecordHeader + size + ring::kCell - 1) >> ring::kCellShift;
-}
+constexpr ring::Lengths plain(std::size_t size) noexcept { return ring::Lengths::single(size, 0, 0, ring::Lengths::kNullKey); }
+constexpr std::uint64_t plain_cells(std::size_t size) noexcept { return plain(size).cells(); }
 [[gnu::always_inline]] inline void write_plain(ring::RecordHeader& header, Bytes value, Timestamp timestamp) noexcept {
-  header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
-  header.h3.store(ring::Lengths{value.size(), 0, 0, ring::Lengths::kNullKey}.word(), std::memory_order_relaxed);
-  platform::copy(reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader, value.data(), value.size());
+  platform::copy(write_words(header, plain(value.size()), timestamp), value.data(), value.size());
 }
 
 }  // namespace arus::detail

@@ -65,7 +65,7 @@ SharedPartition::Filled SharedPartition::fill() noexcept {
   const bool is_record = found == ring::Found::record;
   const bool has_next = is_record && (view.grows || place.index() + 1 < view.lengths.records());
   // All of one that grows is filled in: there is nothing, until it has ended, and then an entry for that, as for a claim that was skipped.
-  const bool is_end = is_record && view.lengths.records() == place.index() && (view.lengths.flags & ring::Lengths::kGrows) != 0;
+  const bool is_end = is_record && view.lengths.records() == place.index() && view.lengths.grew();
   if (is_end && view.grows) return Filled::nothing;
   if (is_record ? !is_end && !pick(place, view) : place.index() != 0) return Filled::corrupt;
   const bool is_ours = is_record && !is_end && view.offset >= window_->begin_offset.load(memory_order_relaxed);

@@ -8,7 +8,7 @@
 //              ring_at  the ring: ring_bytes, a power of two; mapped twice in a row, so that no record straddles its end
 //
 //   record       header (32 bytes) | key | headers | padding to 16 | value | padding to a whole number of cells
-//                without key and headers the value starts in the header's own cache line
+//                without key and headers the value starts in the header's own cache line; a large value in one of its own
 //   record header, four words:
 //     h0  state:2 | lap:22 | owner:12 | cells:28    the commit word that consumers poll; stored XOR the segment's salt
 //     h1  offset:52 | previous owner:12
@@ -36,7 +36,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x545241505355'5241;  // "ARUSPART"
-inline constexpr std::uint32_t kLayoutVersion = 5;
+inline constexpr std::uint32_t kLayoutVersion = 6;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 inline constexpr unsigned kCellShift = 6;
@@ -105,11 +105,14 @@ struct Lengths {
   std::uint64_t flags;
   static constexpr std::uint64_t kNullKey = 1;
   static constexpr std::uint64_t kNullValue = 2;
-  static constexpr std::uint64_t kPacked = 4;  // values alone, `key` of them; each of `value` bytes
-  static constexpr std::uint64_t kGrows = 8;   // there may be more; with kNullValue: its owner died while it added one
+  static constexpr std::uint64_t kPacked = 4;   // values alone, `key` of them; each of `value` bytes
+  static constexpr std::uint64_t kGrows = 8;    // packed: there may be more; with kNullValue: its owner died while it added one
+  static constexpr std::uint64_t kAligned = 8;  // not packed: the value starts on a cell
   static constexpr std::uint64_t kMostValue = (1u << 28) - 1;
   static constexpr std::uint64_t kMostKey = (1u << 16) - 1;
   static constexpr std::uint64_t kMostHeaders = (1u << 16) - 1;
+  static constexpr std::uint64_t kAlignedFrom =
+      4096;  // bytes of a value, from which on memcpy is faster to the beginning of a cache line
   // What is worth packing, and how much of it: a group's cursor, an eviction and a search stop at headers only.
   static constexpr std::uint64_t kMostPackedValue = 1024;
   static constexpr std::uint64_t kMostPackedBytes = 16u << 10;
@@ -119,9 +122,14 @@ struct Lengths {
   static constexpr Lengths of(std::uint64_t word) noexcept {
     return {word & kMostValue, word >> 28 & kMostKey, word >> 44 & kMostHeaders, word >> 60};
   }
+  // Of a record that is not packed.
+  static constexpr Lengths single(std::uint64_t value, std::uint64_t key, std::uint64_t headers, std::uint64_t nulls) noexcept {
+    return {value, key, headers, nulls | (value >= kAlignedFrom ? kAligned : 0)};
+  }
   // Where the value starts, from the record's beginning.
   [[nodiscard]] constexpr std::uint64_t value_at() const noexcept {
-    return (kRecordHeader + key + headers + kValueAlignment - 1) & ~(kValueAlignment - 1);
+    const std::uint64_t alignment = (flags & (kAligned | kPacked)) == kAligned ? kCell : kValueAlignment;
+    return (kRecordHeader + key + headers + alignment - 1) & ~(alignment - 1);
   }
   [[nodiscard]] constexpr std::uint64_t cells() const noexcept { return (value_at() + value + kCell - 1) >> kCellShift; }
 
@@ -129,8 +137,10 @@ struct Lengths {
     return {value, records, 0, kNullKey | kPacked};
   }
   [[nodiscard]] constexpr bool is_packed() const noexcept { return (flags & kPacked) != 0; }
-  [[nodiscard]] constexpr bool is_growing() const noexcept { return (flags & (kGrows | kNullValue)) == kGrows; }
-  [[nodiscard]] constexpr bool is_torn() const noexcept { return (flags & (kGrows | kNullValue)) == (kGrows | kNullValue); }
+  // Grew at some time, if it does not still.
+  [[nodiscard]] constexpr bool grew() const noexcept { return (flags & (kPacked | kGrows)) == (kPacked | kGrows); }
+  [[nodiscard]] constexpr bool is_growing() const noexcept { return grew() && (flags & kNullValue) == 0; }
+  [[nodiscard]] constexpr bool is_torn() const noexcept { return grew() && (flags & kNullValue) != 0; }
   [[nodiscard]] constexpr std::uint64_t records() const noexcept { return is_packed() ? key : 1; }
   // From one value of a packed record to the next.
   [[nodiscard]] constexpr std::uint64_t stride() const noexcept { return (value + kValueAlignment - 1) & ~(kValueAlignment - 1); }
@@ -140,7 +150,7 @@ struct Lengths {
   // Whether that can be a record in so many cells.
   [[nodiscard]] constexpr bool fit(std::uint64_t extent) const noexcept {
     if (!is_packed()) [[likely]]
-      return cells() <= extent && (flags & kGrows) == 0;
+      return cells() <= extent;
     return key - 1 < kMostPacked && headers == 0 && packed_cells() <= extent;
   }
 };
@@ -148,7 +158,7 @@ struct Lengths {
 // The largest claim of a ring of `cells`, in cells; and the bytes of key, headers and value that surely fit in it.
 constexpr std::uint64_t most_cells(std::uint64_t cells) noexcept { return cells / 2 - 2; }
 constexpr std::uint64_t most_bytes(std::uint64_t cells) noexcept {
-  const std::uint64_t bytes = most_cells(cells) * kCell - kRecordHeader - kValueAlignment;
+  const std::uint64_t bytes = most_cells(cells) * kCell - kRecordHeader - kCell;
   return bytes < Lengths::kMostValue ? bytes : Lengths::kMostValue;
 }
 

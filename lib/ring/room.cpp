@@ -146,8 +146,7 @@ std::uint64_t walk(const Ring& ring, std::uint64_t position, std::uint64_t targe
         refusal = {.why = Refusal::Why::corrupt, .position = position};
         return position;
       }
-      if (mark.state() == State::committed &&
-          (Lengths::of(ring.at(position).h3.load(memory_order_relaxed)).flags & Lengths::kGrows) != 0) [[unlikely]] {
+      if (mark.state() == State::committed && Lengths::of(ring.at(position).h3.load(memory_order_relaxed)).grew()) [[unlikely]] {
         View view;
         const Found found = look(ring, position, view);
         if (found == Found::corrupt) refusal = {.why = Refusal::Why::corrupt, .position = position};

@@ -37,7 +37,7 @@ TEST_F(ApiLayout, OfAPartition) {
   constexpr std::size_t kRing = 65536;
   ASSERT_EQ(bytes_.size(), kRing + 65536);
   EXPECT_EQ(bytes_.substr(0, 8), "ARUSPART");
-  EXPECT_EQ(half(8), 5u) << "layout version";
+  EXPECT_EQ(half(8), 6u) << "layout version";
   EXPECT_EQ(half(12), 0x01020304u) << "byte order";
   EXPECT_EQ(word(16), bytes_.size());
   EXPECT_EQ(word(24), kRing);
@@ -89,6 +89,31 @@ TEST_F(ApiLayout, OfAPartition) {
 
   at += 64;
   EXPECT_EQ(bytes_.substr(at), std::string(bytes_.size() - at, '\0')) << "nothing was touched behind the tail";
+}
+
+// From 4 KiB on a value starts on a cell of its own.
+TEST_F(ApiLayout, OfLargeValues) {
+  Topic topic = create("t", {.max_producers = 1});
+  Producer producer = must(topic.producer());
+  const std::string value(4096, 'v');
+  must(producer.send(bytes(value), {.timestamp = 1}));
+  must(producer.send(bytes(value), {.key = bytes("key"), .timestamp = 2}));
+  Loan loan = must(producer.loan(4096, {.timestamp = 3}));
+  std::memcpy(loan.data().data(), "short", 5);
+  must(loan.commit(5));
+  read();
+  std::size_t at = 65536;
+  EXPECT_EQ(word(at) ^ word(40), 2u | 1u << 2 | 65ull << 36) << "cells";
+  EXPECT_EQ(word(at + 24), 4096ull | (1ull | 8ull) << 60) << "null key, on a cell";
+  EXPECT_EQ(bytes_.substr(at + 32, 32), std::string(32, '\0'));
+  EXPECT_EQ(bytes_.substr(at + 64, 4096), value);
+  at += 65 * 64;
+  EXPECT_EQ(word(at + 24), 4096ull | 3ull << 28 | 8ull << 60);
+  EXPECT_EQ(bytes_.substr(at + 32, 32), "key" + std::string(29, '\0'));
+  EXPECT_EQ(bytes_.substr(at + 64, 4096), value);
+  at += 65 * 64;
+  EXPECT_EQ(word(at + 24), 5ull | (1ull | 8ull) << 60);
+  EXPECT_EQ(bytes_.substr(at + 64, 5), "short");
 }
 
 TEST_F(ApiLayout, OfABatch) {

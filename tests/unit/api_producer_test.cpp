@@ -237,6 +237,45 @@ TEST_F(ApiProducer, ALoanIsCommittedShorter) {
   EXPECT_EQ(describe(batch.gaps()[0]), "uncommitted 0 [5,6)");
 }
 
+// In whatever way it is sent: read in place on a cache line, and copied whole.
+TEST_F(ApiProducer, ALargeValueStartsOnACacheLine) {
+  Topic topic = create("t", {.partition_bytes = 1 << 20});
+  Producer producer = must(topic.producer());
+  Consumer observer = observe("t");
+  Consumer member = must(bus.consumer({.group = "g", .start = Start::earliest}));
+  must(member.subscribe({"t"}));
+  std::vector<std::string> sent;
+  for (const std::size_t size : {4095u, 4096u, 4097u, 20000u}) {
+    std::string value(size, '\0');
+    for (std::size_t i = 0; i < size; ++i) value[i] = static_cast<char>(i * 31 + size);
+    const std::array<Header, 1> headers{Header{"name", bytes("a value of some bytes")}};
+    must(producer.send(bytes(value)));
+    must(producer.send(bytes(value), {.key = bytes("key"), .headers = headers}));
+    ASSERT_EQ(must(producer.send_values(std::vector<Bytes>(3, bytes(value)))), 3u);
+    ASSERT_EQ(must(producer.send_many(std::vector<Message>(3, Message{bytes(value), {.key = bytes("k")}}))), 3u);
+    Loan loan = must(producer.loan(size, {.key = bytes("key")}));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(loan.data().data()) % 64, size < 4096 ? 48u : 0u);
+    std::memcpy(loan.data().data(), value.data(), size);
+    must(loan.commit(size - 100));
+    sent.insert(sent.end(), 8, value);
+    sent.push_back(value.substr(0, size - 100));
+  }
+  for (Consumer* const consumer : {&observer, &member}) {
+    std::size_t at = 0;
+    while (at < sent.size()) {
+      const Batch batch = must(consumer->poll(kSoon));
+      ASSERT_FALSE(batch.empty());
+      for (const Record& record : batch) {
+        ASSERT_LT(at, sent.size());
+        EXPECT_EQ(text(record.value()), sent[at]) << at;
+        const std::uintptr_t place = reinterpret_cast<std::uintptr_t>(record.value().data());
+        EXPECT_EQ(place % (consumer == &member && sent[at].size() >= 4096 ? 64 : 16), 0u) << at;
+        ++at;
+      }
+    }
+  }
+}
+
 TEST_F(ApiProducer, AbortedAndDroppedLoansLeaveAnUncommittedGap) {
   Topic topic = create("t");
   Producer producer = must(topic.producer());

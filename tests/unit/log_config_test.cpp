@@ -161,7 +161,7 @@ TEST_F(LogCatalogue, AConfigurationComesBackAsItWasGiven) {
   ASSERT_EQ(info.partitions.size(), 3u);
   EXPECT_EQ(info.partitions[2].partition, 2u);
   EXPECT_EQ(info.partitions[2].end_offset, 0u);
-  EXPECT_EQ(info.max_record_bytes, (1022 * 64) - 48u);
+  EXPECT_EQ(info.max_record_bytes, (1022 * 64) - 96u);
   struct stat status {};
   stat((path_ + "/topics/t/1").c_str(), &status);
   EXPECT_EQ(status.st_mode & 0777, 0640u);

@@ -45,6 +45,30 @@ TEST(RingRead, AViewShowsTheHeadersFields) {
   EXPECT_EQ(view.data, raw.ring.base + 3 * 64);
 }
 
+// A large value starts on a cell, whatever stands in front of it; and stays there if less of it is committed.
+TEST(RingRead, ALargeValueStartsOnACell) {
+  constexpr std::uint64_t kLarge = Lengths::kAlignedFrom;
+  EXPECT_EQ(Lengths::single(kLarge - 1, 0, 0, Lengths::kNullKey).value_at(), 32u);
+  EXPECT_EQ(Lengths::single(kLarge, 0, 0, Lengths::kNullKey).value_at(), 64u);
+  EXPECT_EQ(Lengths::single(kLarge, 32, 0, 0).value_at(), 64u);
+  EXPECT_EQ(Lengths::single(kLarge, 32, 1, 0).value_at(), 128u);
+  Lengths shorter = Lengths::single(kLarge, 0, 0, Lengths::kNullKey);
+  shorter.value = 1;
+  EXPECT_EQ(Lengths::of(shorter.word()).value_at(), 64u);
+  EXPECT_FALSE(shorter.is_growing());
+  // As much as a ring says that it takes, in each way of filling it.
+  const std::uint64_t most = ring::most_bytes(C);
+  for (std::uint64_t key = 0; key < 64; ++key)
+    EXPECT_LE(Lengths::single(most - key, key, 0, 0).cells(), ring::most_cells(C)) << key;
+  // One more than it has cells for is no record.
+  const RawRing raw;
+  raw.record(C, State::committed, 0, 65, 1);
+  raw.ring.at(C).h3 = Lengths::single(kLarge, 0, 0, 0).word();
+  EXPECT_EQ(raw.look(C), Found::record);
+  raw.ring.at(C).h3 = Lengths::single(kLarge + 1, 0, 0, 0).word();
+  EXPECT_EQ(raw.look(C), Found::corrupt);
+}
+
 // The lap is what tells this round's record from what an earlier round left in the same cells.
 TEST(RingRead, AnotherLapIsNothing) {
   const RawRing raw;
