@@ -35,9 +35,16 @@ inline bool says_something(const Envelope& envelope) noexcept {
 
 // The same for a value alone, and the value.
 constexpr ring::Lengths plain(std::size_t size) noexcept { return ring::Lengths::single(size, 0, 0, ring::Lengths::kNullKey); }
-constexpr std::uint64_t plain_cells(std::size_t size) noexcept { return plain(size).cells(); }
+constexpr std::uint64_t plain_at(std::size_t size) noexcept {
+  return size < ring::Lengths::kAlignedFrom ? ring::kRecordHeader : ring::kCell;
+}
+constexpr std::uint64_t plain_cells(std::size_t size) noexcept {
+  return (plain_at(size) + size + ring::kCell - 1) >> ring::kCellShift;
+}
+static_assert(plain_at(0) == plain(0).value_at() && plain_at(1 << 20) == plain(1 << 20).value_at());
 [[gnu::always_inline]] inline void write_plain(ring::RecordHeader& header, Bytes value, Timestamp timestamp) noexcept {
-  platform::copy(write_words(header, plain(value.size()), timestamp), value.data(), value.size());
+  write_words(header, plain(value.size()), timestamp);
+  platform::copy(reinterpret_cast<std::byte*>(&header) + plain_at(value.size()), value.data(), value.size());
 }
 
 }  // namespace arus::detail
