@@ -130,6 +130,17 @@ inline bool compare_exchange(std::atomic<std::uint64_t>* words, Pair expected, P
 #endif
 }
 
+// The second of two such words alone, where its value leaves no doubt which first one stands beside it. Exchanges of both at once see it, as they
+// are one instruction; TSan makes two stores of theirs under a lock of its own, therefore its twin is an exchange of both.
+inline bool compare_exchange_second(std::atomic<std::uint64_t>* words, std::uint64_t expected, std::uint64_t desired) noexcept {
+#if defined(ARUS_TSAN)
+  const std::uint64_t first = words[0].load(std::memory_order_relaxed);
+  return compare_exchange(words, {first, expected}, {first, desired});
+#else
+  return words[1].compare_exchange_strong(expected, desired, std::memory_order_acq_rel, std::memory_order_relaxed);
+#endif
+}
+
 inline std::uint64_t ticks() noexcept {
 #if defined(__x86_64__)
   return __builtin_ia32_rdtsc();

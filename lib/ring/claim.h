@@ -1,7 +1,7 @@
 // Appending: claim, mark, fill, commit. The steps C1 to C7 of ../shared/protocol.md, in its words.
 //
-// Roles. A producer writes its own slot, the tail (by a 16-byte compare-and-swap; by plain stores where there is only one producer),
-// and ring bytes only inside its own open claim [p, p + n). Other producers and repairers read slot and header.
+// Roles. A producer writes its own slot, the tail (by a 16-byte compare-and-swap, its second word alone in G1; by plain stores where there is
+// only one producer), and ring bytes only inside its own open claim [p, p + n). Other producers and repairers read slot and header.
 //
 // A claim may be of cells for more records than one: it grows (Lengths::kGrows). As long as it is the last, its owner adds to it, and others end that
 // by claiming behind it; the offset at which they begin says how many it has.
@@ -227,7 +227,7 @@ class Appender {
       return;
     for (std::uint64_t i = 2; i < cells; ++i) platform::prefetch_for_write(later + (i << kCellShift));
   }
-  // The same for a record that grows, whose lines grow() asks for: its own first two, and the header in front of which it ends.
+  // The same for a record that grows, whose lines grow() asks for: its own first two, and the header behind the next one like it.
   static void prefetch_few(const RecordHeader* header, std::uint64_t cells) noexcept {
     const auto* line = reinterpret_cast<const std::byte*>(header);
     platform::prefetch_for_write(line);
@@ -372,8 +372,8 @@ inline bool Appender::advance(std::uint64_t a, std::uint64_t b, std::uint64_t en
 
 inline std::byte* Appender::grow(std::uint64_t& offset) noexcept {
   const std::uint64_t added = growth_.added;
-  std::uint64_t b = growth_.b + added;
-  if (!ring_.header->tail.w1.compare_exchange_strong(b, b + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) [[unlikely]]
+  const std::uint64_t b = growth_.b + added;
+  if (!platform::compare_exchange_second(&ring_.header->tail.w0, b, b + 1)) [[unlikely]]
     return nullptr;
   ARUS_KILL_POINT("G1");
   growth_.added = added + 1;
