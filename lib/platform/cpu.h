@@ -131,7 +131,8 @@ inline bool compare_exchange(std::atomic<std::uint64_t>* words, Pair expected, P
 }
 
 // The second of two such words alone, where its value leaves no doubt which first one stands beside it. Exchanges of both at once see it, as they
-// are one instruction; TSan makes two stores of theirs under a lock of its own, therefore its twin is an exchange of both.
+// are one instruction. TSan makes two stores of theirs under a lock of the process: therefore its twin is an exchange of both, and tests of several
+// processes mean nothing there.
 inline bool compare_exchange_second(std::atomic<std::uint64_t>* words, std::uint64_t expected, std::uint64_t desired) noexcept {
 #if defined(ARUS_TSAN)
   const std::uint64_t first = words[0].load(std::memory_order_relaxed);
