@@ -31,7 +31,7 @@ struct Options {
   std::string only;
   std::string json;
   double seconds = 180;
-  double segment_ms = 80;
+  double segment_ms = 40;
   std::vector<int> cpus;
 };
 

@@ -293,23 +293,22 @@ TEST(ReportTest, PairsOnlyValidSegmentsOfOneRegime) {
   EXPECT_EQ(json["messages"], 300);
 }
 
-// As on a machine that is near nearly always: the little that it is far goes to what lacks it.
-TEST(ScheduleTest, WhatLacksARegimeComesFirstWhereTheMachineIsInIt) {
-  std::vector<Weight> weights(10, kRival);
-  weights.insert(weights.end(), 10, kForOrientation);
+// As on a machine that is near nearly always: the little that it is far goes to what lacks it, one after the other.
+TEST(ScheduleTest, WhatIsNotEstablishedInARegimeComesFirstWhereTheMachineIsInIt) {
+  const std::vector<Weight> weights{kForOrientation, kRival, kRival, kFigure, kFigure};
   Schedule schedule(weights, 1);
-  std::vector<int> near(weights.size());
-  std::vector<int> far(weights.size());
-  for (int run = 0; run < 1000; ++run) {
-    const Regime now = run % 10 == 9 ? Regime::far : Regime::near;
+  std::array<std::array<int, 5>, kRegimes.size()> runs{};
+  for (int run = 0; run < 100; ++run) {
+    const Regime now = run % 7 == 0 ? Regime::far : Regime::near;  // 15 times
     const std::size_t pair = schedule.next(now);
     schedule.note(pair, now, now);
-    ++(now == Regime::far ? far : near)[pair];
+    ++runs[static_cast<std::size_t>(now)][pair];
   }
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    EXPECT_GE(near[i], 5) << i;
-    EXPECT_GE(far[i], weights[i] == kRival ? 5 : 0) << i;
-  }
+  for (const int near : runs[static_cast<std::size_t>(Regime::near)]) EXPECT_GE(near, 5);
+  const auto& far = runs[static_cast<std::size_t>(Regime::far)];
+  EXPECT_EQ(far[3] + far[4], 10);
+  EXPECT_EQ(std::max(far[1], far[2]), 5);
+  EXPECT_EQ(far[0], 0);
 }
 
 TEST(ScheduleTest, WhatIsAlwaysDroppedKeepsNobodyFromItsTurn) {
