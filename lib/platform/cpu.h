@@ -155,6 +155,9 @@ inline std::uint64_t ticks() noexcept {
 // The one routine that copies payload into and out of a ring. Out of a ring the copy may race with a writer by design (a lossy
 // reader checks afterwards whether it was whole), which is why TSan sees atomic words.
 inline constexpr std::size_t kLittle = 256;
+inline constexpr std::size_t kMuch = 256u << 10;
+// From kMuch on.
+void copy_much(void* to, const void* from, std::size_t size) noexcept;
 #if defined(ARUS_TSAN)
 inline void copy(void* to, const void* from, std::size_t size) noexcept {
   auto* target = static_cast<unsigned char*>(to);
@@ -187,10 +190,12 @@ inline void copy_little(void* to, const void* from, std::size_t size) noexcept {
   }
 }
 inline void copy(void* to, const void* from, std::size_t size) noexcept {
-  if (size > kLittle)
+  if (size <= kLittle)
+    copy_little(to, from, size);
+  else if (size < kMuch)
     std::memcpy(to, from, size);
   else
-    copy_little(to, from, size);
+    copy_much(to, from, size);
 }
 #endif
 

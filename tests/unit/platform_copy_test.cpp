@@ -1,0 +1,42 @@
+// The one copy routine: whatever the size and wherever from and to, the bytes arrive and nothing around them is touched.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "platform/cpu.h"
+
+namespace arus::test {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kAround = 64;
+
+TEST(PlatformCopy, WhateverTheSizeAndWherever) {
+  constexpr std::size_t kMost = platform::kMuch + 3 * kPage;
+  std::vector<std::byte> from(kMost + 2 * kPage);
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + i / 251);
+  std::vector<std::byte> memory(kMost + 3 * kPage);
+  const std::size_t aligned = kPage - reinterpret_cast<std::uintptr_t>(memory.data()) % kPage;
+  std::vector<std::size_t> sizes(platform::kLittle + 3);
+  for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = i;
+  for (const std::size_t much : {platform::kMuch - 1, platform::kMuch, platform::kMuch + 1, platform::kMuch + kPage + 17})
+    sizes.push_back(much);
+  for (const std::size_t size : sizes) {
+    for (const std::size_t to_offset : {0u, 1u, 16u, 64u, 96u}) {
+      for (const std::size_t from_offset : {0u, 1u, 15u, 48u, 64u}) {
+        std::byte* const to = memory.data() + aligned + to_offset;
+        std::fill(to - kAround, to + size + kAround, std::byte{0xa5});
+        platform::copy(to, from.data() + from_offset, size);
+        ASSERT_TRUE(std::equal(to, to + size, from.begin() + static_cast<std::ptrdiff_t>(from_offset)))
+            << size << " to " << to_offset << " from " << from_offset;
+        const auto untouched = [](std::byte one) { return one == std::byte{0xa5}; };
+        ASSERT_TRUE(std::all_of(to - kAround, to, untouched) && std::all_of(to + size, to + size + kAround, untouched))
+            << size << " to " << to_offset << " from " << from_offset;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace arus::test
