@@ -35,7 +35,7 @@ class Results:
         return self._all
 
     def took_part(self, scenario, transport):
-        return (scenario, transport) in self._by_name
+        return bool(self._by_name.get((scenario, transport), {}).get("regimes"))  # none where it was left out
 
     @staticmethod
     def in_regime(result, regime):
