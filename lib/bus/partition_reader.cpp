@@ -213,8 +213,7 @@ Result<bool> PartitionReader::take_settled(RecordBuffer& buffer) {
       // was granted and does not stand yet.
       const std::uint64_t taken = expected_ - view.offset;
       const std::uint64_t records = view.lengths.records();
-      const bool begun = expect_ == Expect::exactly &&
-                         (taken < records || (view.lengths.grew() && taken <= Lengths::kMostPacked));
+      const bool begun = expect_ == Expect::exactly && (taken < records || (view.lengths.grew() && taken <= Lengths::kMostPacked));
       if (!begun && !bridge(view.offset, buffer)) [[unlikely]]
         return corrupt("a record with an offset out of order");
       if (begun && taken >= records) [[unlikely]] {
