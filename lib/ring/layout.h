@@ -111,8 +111,8 @@ struct Lengths {
   static constexpr std::uint64_t kMostValue = (1u << 28) - 1;
   static constexpr std::uint64_t kMostKey = (1u << 16) - 1;
   static constexpr std::uint64_t kMostHeaders = (1u << 16) - 1;
-  static constexpr std::uint64_t kAlignedFrom =
-      4096;  // bytes of a value, from which on memcpy is faster to the beginning of a cache line
+  // Bytes of a value, from which on it starts on a cell: memcpy is faster to the beginning of a cache line.
+  static constexpr std::uint64_t kAlignedFrom = 4096;
   // What is worth packing, and how much of it: a group's cursor, an eviction and a search stop at headers only.
   static constexpr std::uint64_t kMostPackedValue = 1024;
   static constexpr std::uint64_t kMostPackedBytes = 16u << 10;
