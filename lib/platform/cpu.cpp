@@ -1,14 +1,16 @@
+// The copy of what is large, where the processor has something better than memcpy for it.
 #include "platform/cpu.h"
 
-#if defined(__x86_64__)
+// (AddressSanitizer looks into memcpy only.)
+#if defined(__x86_64__) && !defined(ARUS_TSAN) && !defined(__SANITIZE_ADDRESS__)
+#define ARUS_MOVES_STRINGS 1
 #include <cpuid.h>
 #endif
 
 namespace arus::platform {
 
+#if defined(ARUS_MOVES_STRINGS)
 namespace {
-
-#if defined(__x86_64__) && !defined(ARUS_TSAN) && !defined(__SANITIZE_ADDRESS__)
 
 // "Enhanced rep movsb".
 bool moves_strings_well() noexcept {
@@ -20,9 +22,7 @@ bool moves_strings_well() noexcept {
 }
 const bool kMovesStringsWell = moves_strings_well();
 
-// It writes whole lines without fetching what was in them, which is what a line costs that another core has read. glibc's memcpy does so too, but not
-// from the size of a core's own cache on (rep_movsb_stop_threshold). Zen 3 and 4 crawl where the target is not aligned, or begins less than a line
-// behind the source within its page.
+// Zen 3 and 4 crawl where the target is not aligned, or begins less than a line behind the source within its page.
 bool is_for_strings(const void* to, const void* from) noexcept {
   constexpr std::uintptr_t kPage = 4096;
   const auto target = reinterpret_cast<std::uintptr_t>(to);
@@ -30,24 +30,21 @@ bool is_for_strings(const void* to, const void* from) noexcept {
   return kMovesStringsWell && target % kCacheLine == 0 && behind - 1 >= kCacheLine;
 }
 
-void move_string(void* to, const void* from, std::size_t size) noexcept {
-  asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
-}
-
-#else
-
-bool is_for_strings(const void*, const void*) noexcept { return false; }
-void move_string(void*, const void*, std::size_t) noexcept {}
-
+}  // namespace
 #endif
 
-}  // namespace
-
+// `rep movsb` writes whole lines without fetching what was in them, which is what a line costs that another core has read. glibc's memcpy does so
+// too, but not from the size of a core's own cache on (rep_movsb_stop_threshold). Its stores may come in any order among themselves, but not before
+// those ahead of it or after those behind it (Intel's manual, volume 3, "Memory-Ordering Model for String Operations"): claim and commit stay
+// around the payload.
 void copy_much(void* to, const void* from, std::size_t size) noexcept {
-  if (is_for_strings(to, from))
-    move_string(to, from, size);
-  else
-    std::memcpy(to, from, size);
+#if defined(ARUS_MOVES_STRINGS)
+  if (is_for_strings(to, from)) {
+    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+    return;
+  }
+#endif
+  std::memcpy(to, from, size);
 }
 
 }  // namespace arus::platform
