@@ -73,7 +73,7 @@ class Deleted(CliTest):
     def test_topic_that_is_made_anew(self):
         self.topic("t", "--partition-bytes", "64K")
         consumer = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         self.arus("topic", "delete", "t")
         self.topic("t", "--partition-bytes", "64K")
         self.produce(["of the new one"])

@@ -112,7 +112,7 @@ class Exec(CliTest):
     def test_nothing_is_settled_that_the_pipe_has_not_taken(self):
         lines = [f"{i:0100}" for i in range(1500)]
         consumer = self.start("consume", "t", "-g", "g", "--exec", "sleep 1000", stdin=None)
-        self.wait_for_readers(1)
+        self.wait_for_group()
         self.produce(lines)
         pipe = 65536
         wait_until(lambda: self.committed() > 0, "it has settled something")
@@ -164,7 +164,7 @@ class Exec(CliTest):
 
     def test_sigterm_gives_it_everything_and_waits_for_its_end(self):
         consumer = self.start("consume", "t", "-g", "g", "--exec", f"cat > {self.out}; sleep 0.3; echo last words >> {self.out}")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         self.produce(range(100))
         wait_until(lambda: len(self.read()) == 100, "it has read them")
         self.finish(consumer, sends=signal.SIGTERM)

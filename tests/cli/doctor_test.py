@@ -168,7 +168,7 @@ class Processes(DoctorTest):
 
     def test_the_dead_are_named(self):
         reader = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         reader.kill()
         reader.wait()
         found = self.doctor()
@@ -297,7 +297,7 @@ class Groups(DoctorTest):
 
     def test_a_stopped_reader_holds_producers_back(self):
         reader = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         os.kill(reader.pid, signal.SIGSTOP)
         self.fill()
         found = self.finding(self.doctor(code=12), "holds_back")
@@ -319,7 +319,7 @@ class Groups(DoctorTest):
 
     def test_dead_members_are_taken_out(self):
         reader = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         reader.kill()
         reader.wait()
         self.assertIn("1 member of the group died", self.finding(self.doctor(), "dead_member")["message"])

@@ -35,6 +35,7 @@ class GroupCommand(CliTest):
             listed = self.arus("group", "list", "--json").json["groups"]
             return bool(listed) and sorted(one["partitions"] for one in listed[0]["members"]) == sorted(counts)
         wait_until(shared, f"members read {counts} partitions")
+        self.wait_for_group("g", sum(counts))
 
     def test_shapes(self):
         self.produce(range(10))

@@ -69,7 +69,7 @@ class Groups(CliTest):
 
     def test_a_second_member_of_one_partition_finds_nothing_to_do(self):
         reader = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         self.assertEqual(self.values("-g", "g"), [])
         self.produce(["a"])
         self.assertEqual(reader.stdout.readline(), b"a\n")
@@ -80,7 +80,7 @@ class Groups(CliTest):
 
     def test_producers_wait_for_it(self):
         reader = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         numbers = os.path.join(self.directory, "numbers")
         with open(numbers, "w", encoding="ascii") as file:
             file.writelines(f"{i}\n" for i in range(20_000))

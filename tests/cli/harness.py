@@ -124,6 +124,16 @@ class CliTest(unittest.TestCase):
     def wait_for_readers(self, count, topic="t"):
         wait_until(lambda: self.describe(topic)["readers"] == count, f"{count} readers are attached to {topic}")
 
+    def wait_for_group(self, name="g", partitions=1):
+        """Until members read so many partitions, and producers wait for them. A reader is attached before: it has yet to be given its
+        partitions then, and whoever is stopped there holds nobody back."""
+        def read():
+            groups = self.arus("group", "describe", "--json").json["groups"]
+            found = [one for group in groups if group["name"] == name for one in group.get("partitions", [])]
+            return sum(one["process"] is not None and one["status"] in ("holding", "lossy") for one in found) == partitions
+
+        wait_until(read, f"members of group {name} read {partitions} partitions")
+
     def assertGolden(self, text, golden):
         """The text is the golden one; what differs from run to run stands there as <regular expression>."""
         parts = re.split(r"<(.*?)>", golden.lstrip("\n"))

@@ -183,7 +183,7 @@ class Sensors(MqttTest):
         for name in ("udp", "mqtt"):
             with open(os.path.join(self.directory, name), "wb") as file:
                 readers[name] = self.start("consume", name, "-g", "all", "-o", "end", "-f", "%k %s\\n", "-q", stdout=file)
-            self.wait_for_readers(1, name)
+        self.wait_for_group("all", 8)
         done = subprocess.run([SENSORS, str(port), str(broker.port), "24", "1000", str(SECONDS)], capture_output=True,
                               timeout=4 * SECONDS + 120, check=True)
         sent = json.loads(done.stdout)

@@ -102,7 +102,7 @@ class Ingest(CliTest):
         self.printed = os.path.join(self.directory, "printed")
         with open(self.printed, "wb") as file:
             reader = self.start("consume", "t", "-g", "slow", stdout=file)
-        self.wait_for_readers(1)
+        self.wait_for_group("slow")
         reader.send_signal(signal.SIGSTOP)
         return reader
 

@@ -241,7 +241,7 @@ class FullRing(Text):
         self.printed = os.path.join(self.directory, "printed")
         with open(self.printed, "wb") as file:
             self.reader = self.start("consume", "small", "-g", "slow", stdout=file)
-        self.wait_for_readers(1, "small")
+        self.wait_for_group("slow")
         self.reader.send_signal(signal.SIGSTOP)
 
     def lines_printed(self):

@@ -32,7 +32,7 @@ class TopTest(CliTest):
     def hold_back(self):
         """A group whose reader is stopped, and a full ring behind it."""
         reader = self.start("consume", "frames", "-g", "slow")
-        self.wait_for_readers(1, "frames")
+        self.wait_for_group("slow")
         os.kill(reader.pid, signal.SIGSTOP)
         self.arus("produce", "frames", "--timeout", "100ms", stdin="x\n" * 20000, code=None)
         return reader

@@ -157,7 +157,7 @@ t
         self.topic("t", "--partition-bytes", "64K")
         producer = self.start("produce", "t")
         consumer = self.start("consume", "t", "-g", "g")
-        self.wait_for_readers(1)
+        self.wait_for_group()
         self.assertEqual(self.describe()["groups"][0]["alive"], True)
         producer.stdin.write(b"x\n")
         producer.stdin.flush()
