@@ -102,9 +102,12 @@ class CliTest(unittest.TestCase):
 
     def finish(self, process, code=0, sends=None):
         """Waits for a started command, after sending it a signal if `sends` says so."""
+        stdin = process.stdin
         if sends:
             process.send_signal(sends)
+            process.stdin = None  # communicate() would close it: an end of its input, which may come to it before the signal
         out, err = process.communicate(timeout=PATIENCE)
+        process.stdin = stdin
         result = Result(process.returncode, out or b"", err or b"")
         self.assertEqual(result.code, code, result.out + result.err)
         return result
