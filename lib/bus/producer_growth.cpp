@@ -16,8 +16,13 @@ using ring::Lengths;
 namespace {
 
 constexpr std::uint64_t kMost = 128;    // values
-constexpr std::uint64_t kBytes = 4096;  // of them
+constexpr std::uint64_t kBytes = 5632;  // of them: of 64 bytes as many as are sent in kGrowFor
 static_assert((ring::kRecordHeader + kBytes) / ring::kCell < ring::kMostGrowing);
+
+// Of that stride, in so many cells.
+constexpr std::uint64_t values_in(std::uint64_t cells, std::uint64_t stride) noexcept {
+  return cells == 0 ? 0 : (cells * ring::kCell - ring::kRecordHeader) / stride;
+}
 
 }  // namespace
 
@@ -25,12 +30,14 @@ bool ProducerState::begin_to_grow(Bytes value, Timestamp now, Placed& placed) no
   ring::Appender& to = *plain_;
   const std::uint64_t stride = Lengths::packed(value.size(), 1).stride();
   // All it may grow to counts at once for the change of partitions.
-  const std::uint64_t most = std::min({kMost, kBytes / stride, to.ring().slice * ring::kCell / (2 * stride),
-                                       static_cast<std::uint64_t>((sticky_left_ - 1) / value.size()), next_grows_to_});
-  if (most < kFewestQuick || !to.is_alone_since(kAlone)) {
+  const std::uint64_t wanted = std::min({kMost, kBytes / stride, to.ring().slice * ring::kCell / (2 * stride),
+                                         static_cast<std::uint64_t>((sticky_left_ - 1) / value.size()), next_grows_to_});
+  if (wanted < kFewestQuick || !to.is_alone_since(kAlone)) {
     quick_ = 0;
     return false;
   }
+  const std::uint64_t most = std::min(wanted, values_in(to.quiet_cells(), stride));
+  if (most < kFewestQuick) return false;  // the end of a slice of the index
   Claimed claimed;
   if (!to.claim_growing(Lengths::packed(value.size(), most).packed_cells(), claimed)) return false;
   could_grow_to_ = most;

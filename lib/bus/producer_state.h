@@ -77,7 +77,7 @@ class ProducerState {
             const ring::Lengths& lengths, std::byte* room) noexcept;
   [[gnu::noinline]] Result<Placed> send_insisting(Bytes value, Timestamp now, std::chrono::nanoseconds timeout);
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
-  [[gnu::noinline]] Result<Placed> send_plainly(Bytes value, std::chrono::nanoseconds timeout);
+  [[gnu::noinline]] Result<Placed> send_otherwise(Bytes value, std::chrono::nanoseconds timeout, std::uint64_t grown_at);
   // Whether values of that size follow each other so quickly that the next one had better begin a record that grows.
   [[nodiscard]] bool is_burst(std::size_t size, Timestamp now) noexcept {
     const auto since =
@@ -183,7 +183,7 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
 
 inline void ProducerState::end_growth() noexcept {
   const std::uint64_t came = could_grow_to_ - plain_->may_add();
-  next_grows_to_ = came == could_grow_to_ ? 2 * came : std::max<std::uint64_t>(came, kFewestQuick);
+  next_grows_to_ = came == could_grow_to_ ? std::max(next_grows_to_, 2 * came) : std::max<std::uint64_t>(came, kFewestQuick);
   quick_ = came >= kFewestQuick ? kFewestQuick : 0;
   could_grow_to_ = 0;
   grows_with_ = kEndless;

@@ -114,6 +114,7 @@ std::int64_t Stamper::anchor() noexcept {
   anchor_ticks_ = now.ticks;
   anchor_time_ = now.ns;
   valid_for_ = (kAnchorEvery << 32) / factor_;
+  back_ = (valid_for_ << 32) / kAnchorEvery;
   quiet_for_ = 0;
   return now.ns;
 }

@@ -45,9 +45,8 @@ class Stamper {
     std::uint64_t ticks = 0;
   };
   [[nodiscard]] Span span(std::int64_t now, std::uint64_t ns) const noexcept {
-    const auto since = static_cast<std::uint64_t>(now - anchor_time_);
-    const std::uint64_t from = (since << 32) / factor_;
-    return {anchor_ticks_ + from, std::min((ns << 32) / factor_, quiet_for_ - std::min(quiet_for_, from))};
+    const std::uint64_t from = to_ticks(static_cast<std::uint64_t>(now - anchor_time_));
+    return {anchor_ticks_ + from, std::min(to_ticks(ns), quiet_for_ - std::min(quiet_for_, from))};
   }
   [[nodiscard]] static bool is_within(const Span& span) noexcept { return ticks() - span.from < span.ticks; }
   void be_loud() noexcept { quiet_for_ = 0; }
@@ -60,6 +59,7 @@ class Stamper {
   std::int64_t to_ns(std::uint64_t elapsed) const noexcept {
     return static_cast<std::int64_t>(elapsed * factor_ >> 32);  // elapsed < valid_for_ keeps the product below 2^64
   }
+  std::uint64_t to_ticks(std::uint64_t ns) const noexcept { return ns * back_ >> 32; }  // of what is below kAnchorEvery
   std::int64_t anchor() noexcept;
 
   static constexpr std::uint64_t kAnchorEvery = 5'000'000;  // ns
@@ -67,6 +67,7 @@ class Stamper {
   std::uint64_t valid_for_ = 0;
   std::uint64_t quiet_for_ = 0;  // at most valid_for_
   std::uint64_t factor_ = 0;
+  std::uint64_t back_ = 0;  // its reciprocal
   std::int64_t anchor_time_ = 0;
   Of clock_;
 };

@@ -65,9 +65,16 @@ class WaitSet {
   }
   // The same behind the commit of a claim that was made by a compare-and-swap.
   void wake_behind_claim() const noexcept {
-    platform::fence_after_exchange();
-    wake_fenced();
+    if (to_wake_behind_claim()) [[unlikely]]
+      ring_all();
   }
+  // In two steps: whether anybody is to be woken, and the waking.
+  [[nodiscard]] bool to_wake_behind_claim() const noexcept {
+    platform::fence_after_exchange();
+    ARUS_KILL_POINT("K2");
+    return words_[0].load(std::memory_order_relaxed) != 0;
+  }
+  void ring_all() const noexcept;
 
  private:
   void wake_fenced() const noexcept {
@@ -75,7 +82,6 @@ class WaitSet {
     if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]]
       ring_all();
   }
-  void ring_all() const noexcept;
   inline static Word nobodys_{0};  // the summary of every empty set, so that a waker need not ask whether its set is one
   Word* words_ = &nobodys_;
   platform::Bells* bells_ = nullptr;

@@ -69,6 +69,31 @@ TEST_F(RingGrowth, GrantsFillsAndPublishes) {
   EXPECT_EQ(appender.may_add(), kMost - 2);
 }
 
+TEST_F(RingGrowth, QuietCellsAreTheMostThatCanBeClaimed) {
+  Appender appender = must(Appender::enlist(raw_.ring, raw_.alive()));
+  Claimed claimed{};
+  EXPECT_EQ(appender.quiet_cells(), 0u) << "nobody has looked for room";
+  EXPECT_FALSE(appender.claim_growing(1, claimed));
+  const auto insist = [&] {
+    ASSERT_TRUE(appender.insist(1, 1, claimed));
+    appender.commit(claimed);
+  };
+  insist();
+  for (int round = 0; round < 5; ++round) {
+    const std::uint64_t most = appender.quiet_cells();
+    ASSERT_FALSE(appender.claim_growing(most + 1, claimed)) << most;
+    if (most == 0) {
+      insist();  // over the end of the slice
+      continue;
+    }
+    ASSERT_TRUE(appender.claim_growing(most, claimed)) << most;
+    appender.let_grow(claimed, 16, 1);
+    appender.commit(claimed);
+    ASSERT_EQ(appender.quiet_cells(), 0u);
+    insist();
+  }
+}
+
 TEST_F(RingGrowth, EndsWhereSomebodyClaimsBehindIt) {
   Appender appender = must(Appender::enlist(raw_.ring, raw_.alive()));
   Appender other = must(Appender::enlist(raw_.ring, raw_.alive()));
