@@ -183,7 +183,7 @@ inline Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
       platform::copy_little(room, value.data(), value.size());
       plain_->grown();
       if (plain_->may_add() == 0) grows_with_ = kEndless;
-      if (!plain_->ring().data.to_wake_behind_claim()) [[likely]]
+      if (!plain_->ring().data.is_armed_behind_claim()) [[likely]]
         return Placed{sticky_, offset};
     }
   }

@@ -61,26 +61,25 @@ class WaitSet {
   // The waker's K2 to K6, after its change.
   void wake() const noexcept {
     platform::fence_full();
-    wake_fenced();
+    if (is_armed()) [[unlikely]]
+      ring_all();
   }
   // The same behind the commit of a claim that was made by a compare-and-swap.
   void wake_behind_claim() const noexcept {
-    if (to_wake_behind_claim()) [[unlikely]]
+    if (is_armed_behind_claim()) [[unlikely]]
       ring_all();
   }
   // In two steps: whether anybody is to be woken, and the waking.
-  [[nodiscard]] bool to_wake_behind_claim() const noexcept {
+  [[nodiscard]] bool is_armed_behind_claim() const noexcept {
     platform::fence_after_exchange();
-    ARUS_KILL_POINT("K2");
-    return words_[0].load(std::memory_order_relaxed) != 0;
+    return is_armed();
   }
   void ring_all() const noexcept;
 
  private:
-  void wake_fenced() const noexcept {
+  [[nodiscard]] bool is_armed() const noexcept {
     ARUS_KILL_POINT("K2");
-    if (words_[0].load(std::memory_order_relaxed) != 0) [[unlikely]]
-      ring_all();
+    return words_[0].load(std::memory_order_relaxed) != 0;
   }
   inline static Word nobodys_{0};  // the summary of every empty set, so that a waker need not ask whether its set is one
   Word* words_ = &nobodys_;
