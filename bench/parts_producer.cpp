@@ -1,6 +1,9 @@
 // Appending to a topic that nobody reads: the cost of the producer's side alone.
+#include <array>
+#include <atomic>
 #include <cstring>
 
+#include "clock.h"
 #include "parts.h"
 
 namespace bench {
@@ -18,6 +21,28 @@ void send_to(benchmark::State& state, arus::TopicConfig config) {
 
 void send(benchmark::State& state) { send_to(state, {}); }
 BENCHMARK(send)->Apply(sizes);
+
+// What is under every send of a value alone, without arus: a copy of 64 bytes, a look at the counter, a locked instruction.
+template <bool kCounter, bool kLocked>
+void under_send(benchmark::State& state) {
+  std::vector<std::byte> room(64 << 10);
+  const std::array<std::byte, 64> value{};
+  std::atomic<std::uint64_t> word{0};
+  std::uint64_t expected = 0;
+  std::size_t at = 0;
+  for (auto _ : state) {
+    if constexpr (kCounter) benchmark::DoNotOptimize(ticks());
+    if constexpr (kLocked) word.compare_exchange_strong(expected, expected + 1);
+    std::memcpy(room.data() + at, value.data(), value.size());
+    at = (at + value.size()) % room.size();
+    benchmark::ClobberMemory();
+  }
+  count(state, state.iterations(), 64);
+}
+BENCHMARK_TEMPLATE2(under_send, false, false)->Name("under_send/copy");
+BENCHMARK_TEMPLATE2(under_send, true, false)->Name("under_send/copy+counter");
+BENCHMARK_TEMPLATE2(under_send, false, true)->Name("under_send/copy+locked");
+BENCHMARK_TEMPLATE2(under_send, true, true)->Name("under_send/copy+counter+locked");
 
 void send_single_producer(benchmark::State& state) { send_to(state, {.producers = arus::Producers::single}); }
 BENCHMARK(send_single_producer)->Apply(sizes);

@@ -173,8 +173,8 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
   return Placed{shape.partition, claimed.offset};
 }
 
-// The same for a value alone: it is added to the last record, if that grows. There is one call for everything else, so that no register is saved
-// in memory before it is known whether there is any.
+// The same for a value alone: it is added to the last record, if that grows. There is one call for everything else, so that next to no
+// register is saved in memory before it is known whether there is any.
 inline Result<Placed> ProducerState::send(Bytes value, nanoseconds timeout) {
   std::uint64_t offset = kEndless;
   if (value.size() == grows_with_ && ours() && value.data() != nullptr && platform::Stamper::is_within(grows_for_) &&

@@ -150,15 +150,15 @@ class Appender {
     const std::uint64_t w0 = ring_.header->tail.w0.load(std::memory_order_relaxed);
     return owner_of(w0) == id_ && position_of(w0) - std::min(position_of(w0), sole_since_) >= cells;
   }
-  // The largest claim_growing() that can succeed now.
+  // The largest claim_growing() that can succeed now. Nothing is concluded from the tail here: C5 compares it.
   [[nodiscard]] std::uint64_t quiet_cells() const noexcept {
     const std::uint64_t at = position_of(ring_.header->tail.w0.load(std::memory_order_relaxed)) + 1;
     return position_of(quiet_end_) - std::min(position_of(quiet_end_), at);
   }
   // How many may still be added. It may have ended all the same: then grow() fails.
   [[nodiscard]] std::uint64_t may_add() const noexcept { return growth_.most - growth_.added; }
-  // Where the next value goes, and its offset; null: the record has ended. grown() makes it visible; ring().data.wake_behind_claim() is the
-  // caller's to call.
+  // Where the next value goes, and its offset; null: the record has ended. grown() makes it visible; to wake behind it, by
+  // ring().data, is the caller's.
   [[gnu::always_inline]] std::byte* grow(std::uint64_t& offset) noexcept;
   [[gnu::always_inline]] void grown() noexcept;
   // No record of claim_quietly() and insist() will have a larger timestamp until this is called again. (A bound for the index is as good as the largest
