@@ -49,22 +49,20 @@ template <class Item>
   const std::uint64_t stride = lengths.stride();
   header.h2.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
   header.h3.store(lengths.word(), std::memory_order_relaxed);
-  std::byte* const room = reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader;
-  const auto copy_each = [&](auto bytes) {
-    std::byte* to = room;
-    for (const Item& item : items) {
-      platform::prefetch_for_write(to + kBatchAhead);
-      platform::copy(to, value_of(item).data(), bytes);
-      to += stride;
-    }
+  std::byte* to = reinterpret_cast<std::byte*>(&header) + ring::kRecordHeader;
+  const Item* item = items.data();
+  const auto next = [&](std::byte* at) {
+    platform::prefetch_for_write(at + kBatchAhead);
+    return value_of(*item++).data();
   };
   // Of a size that the compiler knows, a copy is half as many instructions.
   switch (size) {
-    case 8: return copy_each(std::integral_constant<std::size_t, 8>());
-    case 16: return copy_each(std::integral_constant<std::size_t, 16>());
-    case 32: return copy_each(std::integral_constant<std::size_t, 32>());
-    case 64: return copy_each(std::integral_constant<std::size_t, 64>());
-    default: return copy_each(size);
+    case 8: return platform::copy_row<8>(to, stride, items.size(), next);
+    case 16: return platform::copy_row<16>(to, stride, items.size(), next);
+    case 32: return platform::copy_row<32>(to, stride, items.size(), next);
+    case 64: return platform::copy_row<64>(to, stride, items.size(), next);
+    default:
+      for (std::size_t left = items.size(); left != 0; --left, to += stride) platform::copy(to, next(to), size);
   }
 }
 

@@ -1,4 +1,4 @@
-// The copy of what is large, where the processor has something better than memcpy for it.
+// The copy of what is large, where the processor has something better than memcpy for it, and what it has for what is small.
 #include "platform/cpu.h"
 
 // (AddressSanitizer looks into memcpy only.)
@@ -8,6 +8,10 @@
 #endif
 
 namespace arus::platform {
+
+#if defined(ARUS_COPIES_WIDELY)
+const bool kCopiesWidely = __builtin_cpu_supports("avx2") != 0;
+#endif
 
 #if defined(ARUS_MOVES_STRINGS)
 namespace {

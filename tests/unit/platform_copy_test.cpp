@@ -38,5 +38,37 @@ TEST(PlatformCopy, WhateverTheSizeAndWherever) {
   }
 }
 
+// Values of kSize, each from somewhere else, `stride` apart.
+template <std::size_t kSize>
+void copy_a_row(std::size_t stride, std::size_t to_offset) {
+  constexpr std::size_t kCount = 5;
+  std::vector<std::byte> from(2 * kCount * kSize + kAround);
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + i / 251);
+  const auto source = [&](std::size_t i) { return from.data() + 2 * (kCount - 1 - i) * kSize + i; };
+  std::vector<std::byte> memory(to_offset + kCount * stride + kAround, std::byte{0xa5});
+  std::byte* const to = memory.data() + to_offset;
+  std::size_t i = 0;
+  platform::copy_row<kSize>(to, stride, kCount, [&](std::byte* at) {
+    EXPECT_EQ(at, to + i * stride);
+    return source(i++);
+  });
+  EXPECT_EQ(i, kCount);
+  std::vector<std::byte> expected(memory.size(), std::byte{0xa5});
+  for (i = 0; i < kCount; ++i)
+    std::copy_n(source(i), kSize, expected.begin() + static_cast<std::ptrdiff_t>(to_offset + i * stride));
+  EXPECT_EQ(memory, expected) << kSize << " every " << stride << " at " << to_offset;
+}
+
+TEST(PlatformCopy, ARowOfValues) {
+  for (const std::size_t to_offset : {0u, 1u, 32u}) {
+    copy_a_row<8>(16, to_offset);
+    copy_a_row<16>(16, to_offset);
+    copy_a_row<32>(32, to_offset);
+    copy_a_row<32>(48, to_offset);
+    copy_a_row<64>(64, to_offset);
+    copy_a_row<64>(80, to_offset);
+  }
+}
+
 }  // namespace
 }  // namespace arus::test
