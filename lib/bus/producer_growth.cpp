@@ -1,7 +1,7 @@
 // Of ProducerState: values that are sent one by one, in quick succession, and grow into one packed record (ring/claim.h, G1 to G3). A value
 // then takes its own bytes instead of a header and a line's rest, and half the instructions; it is visible at once all the same.
 //
-// What may grow is as large as what was filled the last time, and twice that where it was filled up, and no larger than what is left of a slice
+// What may grow is as large as is filled in that time, by how quickly the last ones came (bus/growth.h), and no larger than what is left of a slice
 // of the index: so a burst that ends soon, or others that come in between, cost little room. All of them have the time of the first, which is at
 // most kGrowFor before.
 #include <algorithm>

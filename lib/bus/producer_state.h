@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "bus/growth.h"
 #include "bus/headers.h"
 #include "bus/state.h"
 #include "log/partitioner.h"
@@ -58,7 +59,7 @@ class ProducerState {
   static constexpr std::uint64_t kAlone = 128;  // cells that nobody else has claimed in between
 #endif
   static constexpr std::uint64_t kQuick = 100 * kSlowness;        // ns between its values
-  static constexpr std::uint32_t kFewestQuick = 8;                // of them, before it counts as one
+  static constexpr std::uint32_t kFewestQuick = kFewestGrowing;   // of them, before it counts as one
   static constexpr std::size_t kMostGrowing = platform::kLittle;  // bytes of a value
   static constexpr std::uint64_t kGrowFor = 1'000 * kSlowness;    // ns from the first value to the last that has its time
   static constexpr std::size_t kStickyBytes = 16u
@@ -83,13 +84,13 @@ class ProducerState {
     const auto since =
         static_cast<std::uint64_t>(now - std::exchange(sent_at_, now));  // (unsigned: also when the clock was set back)
     if (could_grow_to_ != 0)
-      end_growth();
+      end_growth(since);
     else
       quick_ = since < kQuick ? quick_ + 1 : 0;
     return quick_ >= kFewestQuick && size - 1 < kMostGrowing;
   }
-  // Takes note of how many came.
-  void end_growth() noexcept;
+  // Takes note of how many came in how long.
+  void end_growth(std::uint64_t ns) noexcept;
   [[gnu::noinline]] bool begin_to_grow(Bytes value, Timestamp now, Placed& placed) noexcept;
   template <class Item>
   [[gnu::noinline]] Result<std::size_t> send_many_slowly(std::span<const Item> items, std::chrono::nanoseconds timeout);
@@ -173,7 +174,7 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
   if (sticky_left_ == 0) {  // never where there is one partition only
     sticky_left_ = kStickyBytes;
     sticky_ = sticky_ + 1 == partitions_ ? 0 : sticky_ + 1;
-    if (could_grow_to_ != 0) end_growth();
+    if (could_grow_to_ != 0) end_growth(kGrowFor);
     plain_ = appender_of_[sticky_];
     stamper_.be_loud();  // it has not been told what to expect
   }
@@ -181,9 +182,9 @@ inline std::uint32_t ProducerState::place(std::size_t size, const Envelope& enve
   return sticky_;
 }
 
-inline void ProducerState::end_growth() noexcept {
+inline void ProducerState::end_growth(std::uint64_t ns) noexcept {
   const std::uint64_t came = could_grow_to_ - plain_->may_add();
-  next_grows_to_ = came == could_grow_to_ ? std::max(next_grows_to_, 2 * came) : std::max<std::uint64_t>(came, kFewestQuick);
+  next_grows_to_ = next_growth(next_grows_to_, came, could_grow_to_, ns, kGrowFor);
   quick_ = came >= kFewestQuick ? kFewestQuick : 0;
   could_grow_to_ = 0;
   grows_with_ = kEndless;

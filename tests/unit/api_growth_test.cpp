@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "api_support.h"
+#include "bus/growth.h"
 #include "platform/clock.h"
 #include "platform/kill_point.h"
 
@@ -423,6 +424,39 @@ TEST_F(ApiGrowth, TimesDoNotFall) {
   const auto offsets = take(again);
   ASSERT_FALSE(offsets.empty());
   EXPECT_LE(offsets.front(), sent_ - 1);
+}
+
+// At a steady pace each record is soon filled, and nothing of it left over: both sides stumble over what is.
+TEST(Growth, RecordsAreFilledAtAnyPace) {
+  constexpr std::uint64_t kMost = 88;   // values in a record
+  constexpr std::uint64_t kFor = 1000;  // ns
+  for (std::uint64_t pace = 3; pace <= 60; ++pace) {
+    std::uint64_t wanted = detail::kFewestGrowing;
+    for (int record = 0; record < 40; ++record) {
+      const std::uint64_t room = std::min(wanted, kMost);
+      const std::uint64_t came = std::min(room, kFor / pace);
+      if (record >= 20) {
+        EXPECT_EQ(came, room) << pace << " ns, record " << record;
+        EXPECT_GE(came, std::min(kMost, kFor / pace) * 3 / 4) << pace << " ns, record " << record;
+      }
+      wanted = detail::next_growth(wanted, came, room, came * pace + (came < room ? kFor - came * pace + pace : 0), kFor);
+    }
+  }
+}
+
+TEST(Growth, OneThatIsNotFilledIsFollowedByASmallerOne) {
+  EXPECT_EQ(detail::next_growth(64, 40, 64, 1010, 1000), 35U);
+  EXPECT_EQ(detail::next_growth(64, 3, 64, 1'000'000, 1000), detail::kFewestGrowing);
+}
+
+TEST(Growth, WhatIsFilledQuicklyIsFollowedByOneAtMostTwiceAsLarge) {
+  EXPECT_EQ(detail::next_growth(8, 8, 8, 10, 1000), 16U);
+  EXPECT_EQ(detail::next_growth(40, 20, 20, 500, 1000), 40U);  // less only because a slice of the index ended
+  EXPECT_EQ(detail::next_growth(64, 64, 64, 800, 1000), 70U);
+  EXPECT_EQ(detail::next_growth(64, 64, 64, 950, 1000), 58U);    // all but too late
+  EXPECT_EQ(detail::next_growth(64, 64, 64, 5000, 1000), 64U);   // the caller has paused
+  EXPECT_EQ(detail::next_growth(64, 64, 64, ~0ULL, 1000), 64U);  // the clock was set back
+  EXPECT_EQ(detail::next_growth(64, 64, 64, 0, 1000), 128U);
 }
 
 }  // namespace
