@@ -86,28 +86,36 @@ class FirstRuleWait {
 
 // For throughput, by the rule of arus (lib/bus/consumer.cpp): after a batch that is not full let more arrive, so that a line is fetched
 // once and not several times while it fills, and the reader keeps away from what is being written. A single message means that there
-// is no more to come, and so does a wait that brings next to none: wait less.
+// is no more to come, and so does a wait that brings next to none: wait less. Behind a full batch there is more: no wait.
 class CoalescingWait {
  public:
   void before_a_look() noexcept {
-    if (pauses_ >= kMany) nothing();
+    waited_ = 0;
+    if (pauses_ < kMany || full_) return;
+    const std::uint64_t from = ticks();
+    nothing();
+    waited_ = ticks() - from;
   }
   void nothing() noexcept {
     for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
   }
   void found(std::size_t messages) noexcept {
-    if (messages == 1 || messages < pauses_ / kPausesPerMessage || messages >= kFull)
+    full_ = messages >= kFull;
+    if (full_) return;
+    if (messages == 1 || messages * worth_ < waited_)
       pauses_ = std::max(1u, pauses_ / 2);
-    else
-      pauses_ = std::min(kMost, pauses_ * 2);
+    else if (pauses_ < kMany || (waited_ != 0 && 2 * waited_ <= longest_))
+      pauses_ *= 2;
   }
 
  private:
   static constexpr unsigned kMany = 4;
   static constexpr std::size_t kFull = 256;
-  static constexpr unsigned kPausesPerMessage = 8;
-  static constexpr unsigned kMost = 512;
+  std::uint64_t worth_ = TickScale::get().ticks(100);
+  std::uint64_t longest_ = TickScale::get().ticks(14e3);
   unsigned pauses_ = 1;
+  std::uint64_t waited_ = 0;
+  bool full_ = false;
 };
 
 // ---- lines ----

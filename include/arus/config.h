@@ -47,7 +47,8 @@ struct Wait {
   };
   Mode mode = Mode::spin_then_sleep;
   std::chrono::nanoseconds spin = std::chrono::microseconds(27);  // of spin_then_sleep, before it sleeps
-  bool coalesce = true;  // after a batch that is not full let more arrive (at most 512 pauses): throughput for some microseconds
+  // From 10 M records/s on let more arrive, for 14 us at most, after a batch that is not full: throughput for latency.
+  bool coalesce = true;
 
   static constexpr Wait spinning() noexcept { return {.mode = Mode::spin}; }
   static constexpr Wait sleeping() noexcept { return {.mode = Mode::sleep}; }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bus/consumer_state.h"
+#include "platform/clock.h"
 #include "platform/error.h"
 
 namespace arus {
@@ -15,12 +16,13 @@ using std::chrono::nanoseconds;
 namespace detail {
 namespace {
 
-// Coalescing, in pauses: from how many on a poll waits before it looks, and the most. A wait that brings less than a record in
-// kPausesPerRecord of them is not worth it.
+// Coalescing. From so many pauses on a poll waits before it looks, and for so long at most. (How long a pause is depends on the processor: 3 to
+// 50 ns.) A wait that brings less than a record in kWorth is not worth it: so much comes also without waiting, and without being late.
 constexpr std::uint32_t kManyPauses = 4;
-constexpr std::uint32_t kMostPauses = 512;
-constexpr std::uint32_t kPausesPerRecord = 8;
-constexpr std::uint32_t kLooksPerClock = 32;  // of polls, each of which takes longer than a pause
+constexpr std::uint64_t kLongestWait = 14'000;  // ns
+constexpr std::uint64_t kWorth = 100;           // ns
+constexpr std::uint64_t kUsualPause = 25;       // ns, where the counter does not tell
+constexpr std::uint32_t kLooksPerClock = 32;    // of polls, each of which takes longer than a pause
 
 }  // namespace
 
@@ -381,13 +383,21 @@ Batch ConsumerState::batch() const noexcept {
 //
 // A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
 // lines, and keeps the reader away from what is being written. A single record means that somebody waits for an answer to it. (Even so the end of
-// what there is would be just that, by the time that the reader comes there: see behind_producers().)
+// what there is would be just that, by the time that the reader comes there: see behind_producers().) Behind a full one there is more: no wait
+// before the next look.
 void ConsumerState::adapt(std::size_t found) noexcept {
   if (!config_.wait.coalesce) return;
-  if (found == 1 || found < pauses_ / kPausesPerRecord || found >= config_.max_records)
+  full_ = found >= config_.max_records;
+  if (full_) return;
+  std::uint64_t ns = 0;
+  if (waited_ != 0) {
+    const std::uint64_t factor = platform::ticks_to_ns();
+    ns = factor != 0 && waited_ < 1u << 30 ? waited_ * factor >> 32 : pauses_ * kUsualPause;
+  }
+  if (found == 1 || found * kWorth < ns)
     pauses_ = std::max(pauses_ / 2, 1u);
-  else
-    pauses_ = std::min(pauses_ * 2, kMostPauses);
+  else if (pauses_ < kManyPauses || (ns != 0 && 2 * ns <= kLongestWait))
+    pauses_ *= 2;
 }
 
 Polled ConsumerState::poll(nanoseconds timeout) {
@@ -401,8 +411,12 @@ Polled ConsumerState::poll(nanoseconds timeout) {
     if (auto moved = rebalance(); !moved) return pass(moved);
   if (++looks_ % kLooksPerClock == 0) [[unlikely]]
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
-  if (pauses_ >= kManyPauses && timeout > nanoseconds::zero())
+  waited_ = 0;
+  if (pauses_ >= kManyPauses && timeout > nanoseconds::zero() && !full_) {
+    const std::uint64_t from = platform::ticks();
     for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
+    waited_ = platform::ticks() - from;
+  }
   Look look = collect();
   if (++next_ >= readers_.size()) next_ = 0;
   const bool waits = look == Look::nothing;

@@ -126,6 +126,8 @@ class ConsumerState {
   std::atomic<bool> woken_{false};
   bool lone_ = false;              // the last batch was waited for and was one record
   bool cut_ = false;               // and nobody has looked yet what is behind it
+  bool full_ = false;              // the last batch was
+  std::uint64_t waited_ = 0;       // before the last look, in ticks
   std::uint32_t pauses_ = 1;       // after an empty look, see Wait::coalesce
   std::uint32_t looks_ = 0;        // polls that were not to wait
   std::int64_t look_at_ = 0;       // boot clock: when to look next after what is in the way
