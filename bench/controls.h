@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "clock.h"
 #include "message.h"
@@ -62,7 +63,7 @@ class PauseWait {
  public:
   void before_a_look() noexcept {}
   void nothing() noexcept { cpu_pause(); }
-  void found(std::size_t) noexcept {}
+  void found(std::size_t, std::size_t = 0) noexcept {}
 };
 
 // For throughput, by the rule of the design that arus was built from: a wait after an empty look, halved by a single message, doubled by 2
@@ -85,37 +86,43 @@ class FirstRuleWait {
 };
 
 // For throughput, by the rule of arus (lib/bus/consumer.cpp): after a batch that is not full let more arrive, so that a line is fetched
-// once and not several times while it fills, and the reader keeps away from what is being written. A single message means that there
-// is no more to come, and so does a wait that brings next to none: wait less. Behind a full batch there is more: no wait.
+// once and not several times while it fills, and the reader keeps away from what is being written. Wait less where a single message or none
+// comes of it, or fewer than come without waiting. Behind a full batch there is more: no wait.
 class CoalescingWait {
  public:
   void before_a_look() noexcept {
     waited_ = 0;
-    if (pauses_ < kMany || full_) return;
+    if (pauses_ < kMany || full_ || empty_) return;
     const std::uint64_t from = ticks();
-    nothing();
+    pause();
     waited_ = ticks() - from;
   }
   void nothing() noexcept {
-    for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
+    empty_ = true;
+    pause();
   }
-  void found(std::size_t messages) noexcept {
-    full_ = messages >= kFull;
-    if (full_) return;
-    if (messages == 1 || messages * worth_ < waited_)
+  // `most`: as many as come at once.
+  void found(std::size_t messages, std::size_t most = kFull) noexcept {
+    const bool in_vain = std::exchange(empty_, false) && pauses_ >= kMany;
+    full_ = messages >= most;
+    if (messages <= 1 || in_vain || waited_ > longest_ || messages * worth_ < waited_)
       pauses_ = std::max(1u, pauses_ / 2);
-    else if (pauses_ < kMany || (waited_ != 0 && 2 * waited_ <= longest_))
+    else if (!full_ && (pauses_ < kMany || (waited_ != 0 && 2 * waited_ <= longest_)))
       pauses_ *= 2;
   }
 
  private:
+  void pause() const noexcept {
+    for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
+  }
   static constexpr unsigned kMany = 4;
   static constexpr std::size_t kFull = 256;
   std::uint64_t worth_ = TickScale::get().ticks(100);
   std::uint64_t longest_ = TickScale::get().ticks(14e3);
   unsigned pauses_ = 1;
-  std::uint64_t waited_ = 0;
-  bool full_ = false;
+  std::uint64_t waited_ = 0;  // before the last look
+  bool full_ = false;         // the last batch was
+  bool empty_ = false;        // the last look found nothing
 };
 
 // ---- lines ----

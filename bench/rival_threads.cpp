@@ -42,6 +42,7 @@ class ReaderWriter {
     bool try_send(Bytes message) { return queue_->try_emplace(message); }
     template <class Each>
     std::size_t poll(Each&& each) {
+      wait_.before_a_look();
       std::size_t got = 0;
       for (; got < kMost; ++got) {
         const Element<kBytes>* const element = queue_->peek();
@@ -49,7 +50,7 @@ class ReaderWriter {
         each(Bytes(element->bytes));
         queue_->pop();
       }
-      got == 0 ? wait_.nothing() : wait_.found(got);
+      got == 0 ? wait_.nothing() : wait_.found(got, kMost);
       return got;
     }
 
@@ -87,9 +88,10 @@ class Concurrent {
     explicit Receiver(Queue& queue) : queue_(&queue), token_(queue), taken_(std::make_unique<Taken>()) {}
     template <class Each>
     std::size_t poll(Each&& each) {
+      wait_.before_a_look();
       const std::size_t got = queue_->try_dequeue_bulk(token_, taken_->begin(), taken_->size());
       for (std::size_t i = 0; i < got; ++i) each(Bytes((*taken_)[i].bytes));
-      got == 0 ? wait_.nothing() : wait_.found(got);
+      got == 0 ? wait_.nothing() : wait_.found(got, kMost);
       return got;
     }
 

@@ -382,21 +382,20 @@ Batch ConsumerState::batch() const noexcept {
 // there: a look at what comes behind it would first fetch a cache line that nobody has written yet.
 //
 // A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
-// lines, and keeps the reader away from what is being written. A single record means that somebody waits for an answer to it. (Even so the end of
-// what there is would be just that, by the time that the reader comes there: see behind_producers().) Behind a full one there is more: no wait
-// before the next look.
-void ConsumerState::adapt(std::size_t found) noexcept {
+// lines, and keeps the reader away from what is being written. (Even so the end of what there is would be just that, by the time that the reader
+// comes there: see behind_producers().) A single record means that somebody waits for an answer to it, and `in_vain`, a first look that finds nothing,
+// that a wait brings nothing either. Behind a full batch there is more: no wait before the next look.
+void ConsumerState::adapt(std::size_t found, bool in_vain) noexcept {
   if (!config_.wait.coalesce) return;
   full_ = found >= config_.max_records;
-  if (full_) return;
   std::uint64_t ns = 0;
   if (waited_ != 0) {
     const std::uint64_t factor = platform::ticks_to_ns();
     ns = factor != 0 && waited_ < 1u << 30 ? waited_ * factor >> 32 : pauses_ * kUsualPause;
   }
-  if (found == 1 || found * kWorth < ns)
+  if (found <= 1 || (in_vain && pauses_ >= kManyPauses) || ns > kLongestWait || found * kWorth < ns)
     pauses_ = std::max(pauses_ / 2, 1u);
-  else if (pauses_ < kManyPauses || (ns != 0 && 2 * ns <= kLongestWait))
+  else if (!full_ && (pauses_ < kManyPauses || (ns != 0 && 2 * ns <= kLongestWait)))
     pauses_ *= 2;
 }
 
@@ -423,7 +422,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   // What was behind a record that was taken alone shows now.
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
-    if (carried != 0) adapt(std::exchange(carried, 0));
+    if (carried != 0) adapt(std::exchange(carried, 0), false);
     if (lone_ && pauses_ == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() && config_.wait.mode != Wait::Mode::sleep &&
         !readers_.front().paused) [[likely]] {
       if (readers_.front().await_plain(buffer_.vacant().front(), kPausesPerClock)) {
@@ -440,7 +439,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   const std::size_t count = buffer_.records().size();
   cut_ = waits && lone_ && count != 0;
   lone_ = waits && count == 1;
-  if (!cut_) adapt(carried + count);
+  if (!cut_) adapt(carried + count, waits);
   return batch();
 }
 

@@ -105,7 +105,7 @@ class ConsumerState {
   [[nodiscard]] bool any_ready() const noexcept;
   [[nodiscard]] bool any_open_claim() const noexcept;
   void sleep(std::int64_t ns) noexcept;
-  void adapt(std::size_t found) noexcept;
+  void adapt(std::size_t found, bool in_vain) noexcept;
   [[nodiscard]] Batch batch() const noexcept;
 
   std::shared_ptr<BusState> bus_;

@@ -9,8 +9,9 @@ namespace arus::detail {
 
 inline constexpr std::uint64_t kFewestGrowing = 8;
 
-// The last one had room for `room`, `came` of which came in `ns`; `wanted` was the most. It may grow for `most_ns`: what is made of it is filled in
-// seven eighths of that, and is at most twice as large as what was filled.
+// `came` values came in `ns` into the last one, which had room for `room`; the most that was wanted was `wanted`. A record may grow for `most_ns`: the
+// next one is to be filled in seven eighths of that at the same pace. It has room for twice as many as came at most, but for no fewer than were
+// wanted because this one was filled early.
 constexpr std::uint64_t next_growth(std::uint64_t wanted, std::uint64_t came, std::uint64_t room, std::uint64_t ns,
                                     std::uint64_t most_ns) noexcept {
   const std::uint64_t aim = most_ns - most_ns / 8;

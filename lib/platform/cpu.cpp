@@ -2,7 +2,7 @@
 #include "platform/cpu.h"
 
 // (AddressSanitizer looks into memcpy only.)
-#if defined(__x86_64__) && !defined(ARUS_TSAN) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(ARUS_TSAN) && !defined(ARUS_ASAN)
 #define ARUS_MOVES_STRINGS 1
 #include <cpuid.h>
 #endif

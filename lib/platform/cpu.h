@@ -10,9 +10,13 @@
 
 #if defined(__SANITIZE_THREAD__)
 #define ARUS_TSAN 1
-#elif defined(__has_feature)
+#elif defined(__SANITIZE_ADDRESS__)
+#define ARUS_ASAN 1
+#elif defined(__has_feature)  // clang
 #if __has_feature(thread_sanitizer)
 #define ARUS_TSAN 1
+#elif __has_feature(address_sanitizer)
+#define ARUS_ASAN 1
 #endif
 #endif
 
@@ -171,9 +175,9 @@ void copy_row(std::byte* to, std::size_t stride, std::size_t count, auto&& next)
   for (; count != 0; --count, to += stride) copy(to, next(to), kSize);
 }
 #else
-#if defined(__x86_64__) && !defined(__AVX__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(ARUS_ASAN)
 // 32 bytes at a time halve the stores of what is small, and every locked instruction waits for those before it. They are no part of x86-64-v2:
-// asked for once, at start. (With AVX the compiler does so by itself, and AddressSanitizer does not look into assembly.)
+// asked for once, at start. (AddressSanitizer does not look into assembly.)
 #define ARUS_COPIES_WIDELY 1
 extern const bool kCopiesWidely;
 inline void copy_wide(std::byte* to, const std::byte* from) noexcept {
@@ -187,7 +191,11 @@ inline void copy_wide(std::byte* to, const std::byte* from) noexcept {
 }
 // Behind the last of them: some processors are slow where SSE follows while the upper halves are in use (Intel's optimization manual, "Mixing
 // Intel AVX and Intel SSE code").
-inline void end_wide() noexcept { asm volatile("vzeroupper"); }
+inline void end_wide() noexcept {
+  asm volatile("vzeroupper" ::
+                   : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+                     "xmm13", "xmm14", "xmm15");
+}
 #endif
 // At most kLittle, without a call: blocks of fixed size, the last of which overlaps the one before.
 inline void copy_little(void* to, const void* from, std::size_t size) noexcept {
