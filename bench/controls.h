@@ -85,7 +85,7 @@ class FirstRuleWait {
   unsigned pauses_ = 1;
 };
 
-// For throughput, by the rule of arus (lib/bus/consumer.cpp): after a batch that is not full let more arrive, so that a line is fetched
+// For throughput, by the rule of arus (lib/bus/coalescing.h): after a batch that is not full let more arrive, so that a line is fetched
 // once and not several times while it fills, and the reader keeps away from what is being written. Wait less where a single message or none
 // comes of it, or fewer than come without waiting. Behind a full batch there is more: no wait.
 class CoalescingWait {

@@ -16,18 +16,24 @@ using std::chrono::nanoseconds;
 namespace detail {
 namespace {
 
-// Coalescing. From so many pauses on a poll waits before it looks, and for so long at most. (How long a pause is depends on the processor: 3 to
-// 50 ns.) A wait that brings less than a record in kWorth is not worth it: so much comes also without waiting, and without being late.
-constexpr std::uint32_t kManyPauses = 4;
-constexpr std::uint64_t kLongestWait = 14'000;  // ns
-constexpr std::uint64_t kWorth = 100;           // ns
-constexpr std::uint64_t kUsualPause = 25;       // ns, where the counter does not tell
-constexpr std::uint32_t kLooksPerClock = 32;    // of polls, each of which takes longer than a pause
+constexpr std::uint32_t kLooksPerClock = 32;  // of polls, each of which takes longer than a pause
+
+// Pauses; how long that took, in ns.
+std::uint64_t pause(std::uint32_t pauses) noexcept {
+  const std::uint64_t from = platform::ticks();
+  for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
+  const std::uint64_t ticks = platform::ticks() - from;
+  const std::uint64_t factor = platform::ticks_to_ns();
+  return factor != 0 && ticks < 1u << 30 ? std::max<std::uint64_t>(ticks * factor >> 32, 1) : pauses * Coalescing::kUsualPause;
+}
 
 }  // namespace
 
 ConsumerState::ConsumerState(std::shared_ptr<BusState> bus, ConsumerConfig config)
-    : bus_(std::move(bus)), config_(std::move(config)), buffer_(config_.max_records) {}
+    : bus_(std::move(bus)),
+      config_(std::move(config)),
+      buffer_(config_.max_records),
+      coalescing_(config_.wait.coalesce, config_.max_records) {}
 
 Result<std::unique_ptr<ConsumerState>> ConsumerState::make(std::shared_ptr<BusState> bus, const ConsumerConfig& config) {
   if (config.max_records == 0 || config.max_records > 1u << 20)
@@ -335,7 +341,7 @@ ConsumerState::Look ConsumerState::collect() {
   Look look = Look::nothing;
   PartitionReader* const readers = readers_.data();
   const std::size_t count = readers_.size();
-  const bool hastes = pauses_ < kManyPauses;
+  const bool hastes = coalescing_.hastes();
   std::size_t at = next_ < count ? next_ : 0;
   for (std::size_t left = count; left != 0; --left) {
     PartitionReader& reader = readers[at];
@@ -380,25 +386,6 @@ Batch ConsumerState::batch() const noexcept {
 
 // One after the other with nothing behind it is how questions and answers come. After such a record the next one is handed out as soon as it is
 // there: a look at what comes behind it would first fetch a cache line that nobody has written yet.
-//
-// A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
-// lines, and keeps the reader away from what is being written. (Even so the end of what there is would be just that, by the time that the reader
-// comes there: see behind_producers().) A single record means that somebody waits for an answer to it, and `in_vain`, a first look that finds nothing,
-// that a wait brings nothing either. Behind a full batch there is more: no wait before the next look.
-void ConsumerState::adapt(std::size_t found, bool in_vain) noexcept {
-  if (!config_.wait.coalesce) return;
-  full_ = found >= config_.max_records;
-  std::uint64_t ns = 0;
-  if (waited_ != 0) {
-    const std::uint64_t factor = platform::ticks_to_ns();
-    ns = factor != 0 && waited_ < 1u << 30 ? waited_ * factor >> 32 : pauses_ * kUsualPause;
-  }
-  if (found <= 1 || (in_vain && pauses_ >= kManyPauses) || ns > kLongestWait || found * kWorth < ns)
-    pauses_ = std::max(pauses_ / 2, 1u);
-  else if (!full_ && (pauses_ < kManyPauses || (ns != 0 && 2 * ns <= kLongestWait)))
-    pauses_ *= 2;
-}
-
 Polled ConsumerState::poll(nanoseconds timeout) {
   if (!bus_->ours()) [[unlikely]]
     return pass(usable());
@@ -410,21 +397,17 @@ Polled ConsumerState::poll(nanoseconds timeout) {
     if (auto moved = rebalance(); !moved) return pass(moved);
   if (++looks_ % kLooksPerClock == 0) [[unlikely]]
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
-  waited_ = 0;
-  if (pauses_ >= kManyPauses && timeout > nanoseconds::zero() && !full_) {
-    const std::uint64_t from = platform::ticks();
-    for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
-    waited_ = platform::ticks() - from;
-  }
+  const std::uint32_t pauses = timeout > nanoseconds::zero() ? coalescing_.before_look() : 0;
+  const std::uint64_t waited = pauses != 0 ? pause(pauses) : 0;
   Look look = collect();
   if (++next_ >= readers_.size()) next_ = 0;
   const bool waits = look == Look::nothing;
   // What was behind a record that was taken alone shows now.
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
-    if (carried != 0) adapt(std::exchange(carried, 0), false);
-    if (lone_ && pauses_ == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() && config_.wait.mode != Wait::Mode::sleep &&
-        !readers_.front().paused) [[likely]] {
+    if (carried != 0) coalescing_.had(std::exchange(carried, 0), waited, false);
+    if (lone_ && coalescing_.between_looks() == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() &&
+        config_.wait.mode != Wait::Mode::sleep && !readers_.front().paused) [[likely]] {
       if (readers_.front().await_plain(buffer_.vacant().front(), kPausesPerClock)) {
         buffer_.added(1);
         cut_ = true;
@@ -439,7 +422,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   const std::size_t count = buffer_.records().size();
   cut_ = waits && lone_ && count != 0;
   lone_ = waits && count == 1;
-  if (!cut_) adapt(carried + count, waits);
+  if (!cut_) coalescing_.had(carried + count, waited, waits);
   return batch();
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "bus/coalescing.h"
 #include "bus/partition_reader.h"
 #include "bus/record_buffer.h"
 #include "group/membership.h"
@@ -105,7 +106,6 @@ class ConsumerState {
   [[nodiscard]] bool any_ready() const noexcept;
   [[nodiscard]] bool any_open_claim() const noexcept;
   void sleep(std::int64_t ns) noexcept;
-  void adapt(std::size_t found, bool in_vain) noexcept;
   [[nodiscard]] Batch batch() const noexcept;
 
   std::shared_ptr<BusState> bus_;
@@ -124,11 +124,9 @@ class ConsumerState {
   std::vector<InPlace> in_place_;
   std::unique_ptr<platform::Bell> bell_;  // null where this process may not have one
   std::atomic<bool> woken_{false};
-  bool lone_ = false;              // the last batch was waited for and was one record
-  bool cut_ = false;               // and nobody has looked yet what is behind it
-  bool full_ = false;              // the last batch was
-  std::uint64_t waited_ = 0;       // before the last look, in ticks
-  std::uint32_t pauses_ = 1;       // after an empty look, see Wait::coalesce
+  bool lone_ = false;  // the last batch was waited for and was one record
+  bool cut_ = false;   // and nobody has looked yet what is behind it
+  Coalescing coalescing_;
   std::uint32_t looks_ = 0;        // polls that were not to wait
   std::int64_t look_at_ = 0;       // boot clock: when to look next after what is in the way
   std::int64_t gone_look_at_ = 0;  // boot clock: when to ask next whether bus and topics are still there

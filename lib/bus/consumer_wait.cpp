@@ -34,12 +34,13 @@ ConsumerState::Look ConsumerState::wait(nanoseconds timeout) {
   std::optional<platform::Deadline> deadline;
   std::int64_t sleep_from = 0;
   const bool expects = lone_ && readers_.size() == 1;
+  const std::uint32_t pauses = coalescing_.between_looks();
   for (std::uint32_t paused = 0;;) {
-    for (std::uint32_t i = 0; i < pauses_; ++i) platform::pause();
+    for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
     if (expects) readers_.front().expect_soon();
     if (any_ready())
       if (const Look look = collect(); look != Look::nothing) return look;
-    if ((paused += pauses_) < kPausesPerClock && config_.wait.mode != Wait::Mode::sleep) continue;
+    if ((paused += pauses) < kPausesPerClock && config_.wait.mode != Wait::Mode::sleep) continue;
     paused = 0;
     if (woken_.exchange(false, std::memory_order_acq_rel)) return Look::nothing;
     // Skipped claims move readers on although there is nothing to hand out; producers may be waiting for that room.
