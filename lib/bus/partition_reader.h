@@ -101,9 +101,11 @@ class PartitionReader {
   }
 
   // Somebody is about to look at the next header, and it is all there is to wait for: its record's second line comes with it, if the last
-  // record had one, and not after it. For one that is alone: it would take the line from a producer that is still writing it.
+  // record had one, and not after it. For one that is alone: it would take the line from a producer that is still writing it; which is why it is left to
+  // one that fills it in place, and is longer about it.
   void expect_soon() const noexcept {
-    if (stride_.last() > 1) platform::prefetch_for_read(&ring_.at(position_ + 1));
+    if (stride_.last() > 1 && !ring::is_filled_in_place(ring_.at(position_), ring_.lap_word(position_)))
+      platform::prefetch_for_read(&ring_.at(position_ + 1));
   }
 
   bool paused = false;
@@ -249,7 +251,7 @@ inline std::size_t PartitionReader::take_plain(std::span<Record> room, std::uint
   return expected - first;
 }
 
-// The record's second line comes with its header, if the last record had one; not after it.
+// The record's second line comes with its header, as in expect_soon().
 inline bool PartitionReader::await_plain(Record& to, std::uint32_t looks) noexcept {
   if (!usual_ || position_ >= lap_end_) return false;
   const ring::RecordHeader& header = ring_.at(position_);
@@ -257,7 +259,7 @@ inline bool PartitionReader::await_plain(Record& to, std::uint32_t looks) noexce
   const std::uint64_t lap_word = lap_word_;
   for (; looks != 0; --looks) {
     platform::pause();
-    platform::prefetch_for_read(&second);
+    if (!ring::is_filled_in_place(header, lap_word)) platform::prefetch_for_read(&second);
     if (ring::is_committed(header, lap_word)) return take_plain({&to, 1}) == 1;
   }
   return false;

@@ -235,23 +235,30 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
   std::int64_t now = 0;
   ring::Appender& to = *plain_;
   LoanState* const loan = free_loans_;
-  Claimed claimed;
   if (!ours() || loan == nullptr || says_something(envelope) || size - least_value_ > value_span_ || size >= sticky_left_ ||
-      !stamper_.now_if_quiet(now) || to.ring().deleted() || !to.claim(plain_cells(size), 1, now, now, claimed)) [[unlikely]] {
+      !stamper_.now_if_quiet(now) || to.ring().deleted() || !to.claim_quietly(plain_cells(size), 1, loan->claimed)) [[unlikely]] {
     auto slowly = loan_slowly(size, envelope, timeout);
     if (slowly && !envelope.timestamp) become_quiet();
     return slowly;
   }
+  to.keep_open(loan->claimed);
   sticky_left_ -= size;
   const Lengths lengths = plain(size);
-  return lend(*loan, to, sticky_, claimed, lengths, write_words(*claimed.header, lengths, now));
+  return lend(*loan, to, sticky_, lengths, write_words(*loan->claimed.header, lengths, now));
 }
 
-inline Loan ProducerState::lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const Claimed& claimed,
-                                const Lengths& lengths, std::byte* room) noexcept {
+// What `loan.claimed` says is lent. (What goes through memory here is stored in the pieces in which it is read: a load of two of them waits for
+// all stores before it, those to the ring among them.)
+inline Loan ProducerState::lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const Lengths& lengths,
+                                std::byte* room) noexcept {
   free_loans_ = loan.next_free;
   ++loan_count_;
-  loan = {this, &to, partition, claimed, lengths, nullptr};
+  loan.producer = this;
+  loan.appender = &to;
+  loan.partition = partition;
+  loan.size = lengths.value;
+  loan.lengths = lengths.word();
+  loan.claimed.header->h3.store(Lengths::kFilledInPlace, std::memory_order_relaxed);
   return {&loan, {room, lengths.value}};
 }
 
@@ -268,17 +275,17 @@ Result<Loan> ProducerState::loan_slowly(std::size_t size, const Envelope& envelo
     free_loans_ = loans_.back().get();
   }
   ring::Appender& to = *shape.to;
-  Claimed claimed;
+  Claimed& claimed = free_loans_->claimed;
   if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
     if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
   std::byte* room = write_front(*claimed.header, shape.lengths, envelope, timestamp);
-  return lend(*free_loans_, to, shape.partition, claimed, shape.lengths, room);
+  return lend(*free_loans_, to, shape.partition, shape.lengths, room);
 }
 
 Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
   if (!ours()) return fail(Errc::forked);
-  if (size > loan.lengths.value || (record_size_ != 0 && size != record_size_)) {
-    const std::size_t most = loan.lengths.value;
+  if (size > loan.size || (record_size_ != 0 && size != record_size_)) {
+    const std::size_t most = loan.size;
     abort(loan);
     return fail(Errc::invalid_argument, "the loan has {} bytes, {} cannot be committed; it was aborted", most, size);
   }
@@ -286,8 +293,7 @@ Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
   const bool deleted = to.ring().deleted();
   const Placed placed{loan.partition, loan.claimed.offset};
   // A shorter value keeps its claim's extent: the rest is padding.
-  loan.lengths.value = size;
-  loan.claimed.header->h3.store(loan.lengths.word(), std::memory_order_relaxed);
+  loan.claimed.header->h3.store(loan.lengths - loan.size + size, std::memory_order_relaxed);
   to.commit(loan.claimed);
   loan.next_free = free_loans_;
   free_loans_ = &loan;

@@ -22,7 +22,8 @@ struct LoanState {
   ring::Appender* appender;
   std::uint32_t partition;
   ring::Claimed claimed;
-  ring::Lengths lengths;
+  std::uint64_t size;     // of its value
+  std::uint64_t lengths;  // its h3
   LoanState* next_free;
 };
 
@@ -74,8 +75,7 @@ class ProducerState {
 
   ProducerState(std::shared_ptr<TopicState> topic, ProducerConfig config);
   [[gnu::noinline]] Result<Loan> loan_slowly(std::size_t size, const Envelope& envelope, std::chrono::nanoseconds timeout);
-  Loan lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const ring::Claimed& claimed,
-            const ring::Lengths& lengths, std::byte* room) noexcept;
+  Loan lend(LoanState& loan, ring::Appender& to, std::uint32_t partition, const ring::Lengths& lengths, std::byte* room) noexcept;
   [[gnu::noinline]] Result<Placed> send_insisting(Bytes value, Timestamp now, std::chrono::nanoseconds timeout);
   [[gnu::noinline]] Result<Placed> send_slowly(Bytes value, std::chrono::nanoseconds timeout);
   [[gnu::noinline]] Result<Placed> send_otherwise(Bytes value, std::chrono::nanoseconds timeout, std::uint64_t grown_at);

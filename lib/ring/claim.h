@@ -126,6 +126,8 @@ class Appender {
   // below `limit_`, in one slice of the index, and nobody else comes in between; false: insist().
   [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed,
                                             std::uint64_t growing = 0) noexcept;
+  // It may stay open while this producer claims something else.
+  [[gnu::always_inline]] void keep_open(Claimed& claimed) noexcept;
   // The same, C1 to C7 until it is clear, whatever it takes. False: refusal() says why.
   [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
   // The same of cells for more than the first record, whose header let_grow() and commit() write: adding to it is grow() and grown().
@@ -301,12 +303,16 @@ inline bool Appender::claim(std::uint64_t cells, std::uint64_t records, std::int
     look_after_others(now);
   expect_up_to(timestamp);
   if (!claim_quietly(cells, records, claimed) && !insist(cells, records, claimed)) return false;
+  keep_open(claimed);
+  return true;
+}
+
+inline void Appender::keep_open(Claimed& claimed) noexcept {
   claimed.counted = true;
   if (open_++ == 0) {
     first_open_ = claimed.position;
     to_note_open_ = true;
   }
-  return true;
 }
 
 inline bool Appender::claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed, std::uint64_t growing) noexcept {

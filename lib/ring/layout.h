@@ -13,7 +13,7 @@
 //     h0  state:2 | lap:22 | owner:12 | cells:28    the commit word that consumers poll; stored XOR the segment's salt
 //     h1  offset:52 | previous owner:12
 //     h2  timestamp, nanoseconds since 1970
-//     h3  value size:28 | key size:16 | headers size:16 | flags:4
+//     h3  value size:28 | key size:16 | headers size:16 | flags:4; all ones in a claim that is filled in place (a hint to who waits for it)
 //
 //   packed       several records under one header: header | value, each on 16 bytes, of one size
 //                h1 has the offset of the first, h3 the size of each value, and in the key's place how many there are
@@ -122,6 +122,8 @@ struct Lengths {
   static constexpr Lengths of(std::uint64_t word) noexcept {
     return {word & kMostValue, word >> 28 & kMostKey, word >> 44 & kMostHeaders, word >> 60};
   }
+  // Instead of a word(), while the record is a claim that its caller fills in place: a hint to readers, and to nobody else, that it may take a while.
+  static constexpr std::uint64_t kFilledInPlace = ~std::uint64_t{0};
   // Of a record that is not packed.
   static constexpr Lengths single(std::uint64_t value, std::uint64_t key, std::uint64_t headers, std::uint64_t nulls) noexcept {
     return {value, key, headers, nulls | (value >= kAlignedFrom ? kAligned : 0)};

@@ -78,6 +78,13 @@ inline bool is_committed(const RecordHeader& header, std::uint64_t lap_word) noe
          static_cast<std::uint64_t>(State::committed);
 }
 
+// A hint: whether that is a claim whose caller fills it in place, which may take a while.
+inline bool is_filled_in_place(const RecordHeader& header, std::uint64_t lap_word) noexcept {
+  return ((header.h0.load(std::memory_order_acquire) ^ lap_word) & kStateAndLapMask) ==
+             static_cast<std::uint64_t>(State::claimed) &&
+         header.h3.load(std::memory_order_relaxed) == Lengths::kFilledInPlace;
+}
+
 // The same for those who read one record after the other: true if a committed one stands there, in the lap that Ring::lap_word() gave that
 // word for. False is anything else; look() says what.
 inline bool look_for_record(const Ring& ring, std::uint64_t lap_word, std::uint64_t position, View& view) noexcept {

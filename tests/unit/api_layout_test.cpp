@@ -116,6 +116,23 @@ TEST_F(ApiLayout, OfLargeValues) {
   EXPECT_EQ(bytes_.substr(at + 64, 5), "short");
 }
 
+// As long as a loan is open its readers are told that this may take a while; whether one of the first or later, made by a shorter way.
+TEST_F(ApiLayout, OfALoan) {
+  Topic topic = create("t", {.max_producers = 1});
+  Producer producer = must(topic.producer());
+  for (std::size_t at = 65536, i = 0; i < 200; at += 128, ++i) {
+    Loan loan = must(producer.loan(64, {}));
+    std::memset(loan.data().data(), 'v', 64);
+    read();
+    EXPECT_EQ(word(at) ^ word(40), 1u | 1u << 2 | 2ull << 36) << "claimed";
+    EXPECT_EQ(word(at + 24), ~std::uint64_t{0}) << i;
+    must(loan.commit(40));
+    read();
+    EXPECT_EQ(word(at) ^ word(40), 2u | 1u << 2 | 2ull << 36) << "committed";
+    EXPECT_EQ(word(at + 24), 40ull | 1ull << 60) << i;
+  }
+}
+
 TEST_F(ApiLayout, OfABatch) {
   Topic topic = create("t", {.producers = Producers::single, .max_producers = 1});
   Producer producer = must(topic.producer());

@@ -26,6 +26,24 @@ TEST(RingRead, EachStateIsToldApart) {
   EXPECT_EQ(raw.look(C), Found::nothing);
 }
 
+// A hint beside an open claim, and nothing but noise beside everything else.
+TEST(RingRead, AClaimThatIsFilledInPlace) {
+  const RawRing raw;
+  const auto is = [&](State state, std::uint64_t lengths, std::uint64_t lap_of) {
+    raw.record(C, state, 1, 2, 7);
+    raw.ring.at(C).h3 = lengths;
+    return ring::is_filled_in_place(raw.ring.at(C), raw.ring.lap_word(lap_of));
+  };
+  EXPECT_TRUE(is(State::claimed, Lengths::kFilledInPlace, C));
+  EXPECT_EQ(raw.look(C), Found::open);
+  EXPECT_FALSE(is(State::claimed, Lengths::kFilledInPlace, 2 * C)) << "a lap ago";
+  EXPECT_FALSE(is(State::claimed, Lengths::single(64, 0, 0, 0).word(), C));
+  EXPECT_FALSE(is(State::skip, Lengths::kFilledInPlace, C));
+  EXPECT_EQ(raw.look(C), Found::skip);
+  EXPECT_FALSE(is(State::committed, Lengths::kFilledInPlace, C));
+  EXPECT_EQ(raw.look(C), Found::corrupt);
+}
+
 TEST(RingRead, AViewShowsTheHeadersFields) {
   const RawRing raw;
   raw.record(C + 3, State::committed, 2, 4, (1ull << 52) - 2, 5);
