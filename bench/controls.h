@@ -21,6 +21,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "bus/coalescing.h"
 #include "clock.h"
 #include "message.h"
 #include "workloads.h"
@@ -85,44 +86,36 @@ class FirstRuleWait {
   unsigned pauses_ = 1;
 };
 
-// For throughput, by the rule of arus (lib/bus/coalescing.h): after a batch that is not full let more arrive, so that a line is fetched
-// once and not several times while it fills, and the reader keeps away from what is being written. Wait less where a single message or none
-// comes of it, or fewer than come without waiting. Behind a full batch there is more: no wait.
+// For throughput, by the rule of arus: the same code, and nothing else of it.
 class CoalescingWait {
  public:
   void before_a_look() noexcept {
-    waited_ = 0;
-    if (pauses_ < kMany || full_ || empty_) return;
+    waited_ = {};
+    const std::uint32_t pauses = empty_ ? 0 : rule_.before_look();
+    if (pauses == 0) return;
     const std::uint64_t from = ticks();
-    pause();
-    waited_ = ticks() - from;
+    pause(pauses);
+    waited_.until = ticks();
+    waited_.ns = static_cast<std::uint64_t>(static_cast<double>(waited_.until - from) * ns_);
   }
   void nothing() noexcept {
     empty_ = true;
-    pause();
+    pause(rule_.between_looks());
   }
   // `most`: as many as come at once.
   void found(std::size_t messages, std::size_t most = kFull) noexcept {
-    const bool in_vain = std::exchange(empty_, false) && pauses_ >= kMany;
-    full_ = messages >= most;
-    if (messages <= 1 || in_vain || waited_ > longest_ || messages * worth_ < waited_)
-      pauses_ = std::max(1u, pauses_ / 2);
-    else if (!full_ && (pauses_ < kMany || (waited_ != 0 && 2 * waited_ <= longest_)))
-      pauses_ *= 2;
+    rule_.had(messages, messages >= most, waited_, std::exchange(empty_, false));
   }
 
  private:
-  void pause() const noexcept {
-    for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
+  static void pause(std::uint32_t pauses) noexcept {
+    for (std::uint32_t i = 0; i < pauses; ++i) cpu_pause();
   }
-  static constexpr unsigned kMany = 4;
   static constexpr std::size_t kFull = 256;
-  std::uint64_t worth_ = TickScale::get().ticks(100);
-  std::uint64_t longest_ = TickScale::get().ticks(14e3);
-  unsigned pauses_ = 1;
-  std::uint64_t waited_ = 0;  // before the last look
-  bool full_ = false;         // the last batch was
-  bool empty_ = false;        // the last look found nothing
+  double ns_ = TickScale::get().ns(1);  // of a tick
+  arus::detail::Coalescing rule_{true};
+  arus::detail::Coalescing::Waited waited_;  // before the last look
+  bool empty_ = false;                       // the last look found nothing
 };
 
 // ---- lines ----

@@ -108,7 +108,8 @@ Contestant loaded(std::string name, double per_second) {
 void add_load(Suite& suite) {
   constexpr Mode kDefault{};
   constexpr Mode kEager{.coalesce = false};
-  for (const auto& [name, per_second] : {std::pair("100k/s", 1e5), std::pair("1M/s", 1e6), std::pair("4M/s", 4e6)}) {
+  for (const auto& [name, per_second] : {std::pair("100k/s", 1e5), std::pair("1M/s", 1e6), std::pair("4M/s", 4e6),
+                                         std::pair("8M/s", 8e6), std::pair("16M/s", 16e6)}) {
     const std::string scenario = std::string("load/64B/") + name;
     const Contestant control = loaded<BareRing<64, PauseWait>>("bare", per_second);
     suite.push_back({scenario, loaded<ArusBus<kDefault>>("arus", per_second), control});

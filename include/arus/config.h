@@ -47,7 +47,8 @@ struct Wait {
   };
   Mode mode = Mode::spin_then_sleep;
   std::chrono::nanoseconds spin = std::chrono::microseconds(27);  // of spin_then_sleep, before it sleeps
-  // From 10 M records/s on let more arrive, for 14 us at most, after a batch that is not full: throughput for latency.
+  // Where records come more quickly than 10 M/s, and more of them if they may come together, let them for 14 us at most: throughput for latency. It
+  // tries which waits bring more, and goes by that: what is sent at a pace of its own is not waited for.
   bool coalesce = true;
 
   static constexpr Wait spinning() noexcept { return {.mode = Mode::spin}; }

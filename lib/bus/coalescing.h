@@ -4,11 +4,17 @@
 // lines, and keeps the reader away from what is being written. (Even so the end of what there is would be just that, by the time that the reader
 // comes there: see PartitionReader::behind_producers().) A single record means that somebody waits for an answer to it. What comes less often than
 // one in kWorth comes as well without waiting, and is not late then. Behind a full batch there is more: no wait before the next look.
+//
+// Records that are sent as quickly as can be come more quickly if they may come together; those that are sent at a pace of their own only come
+// late. What tells them apart is the rate. So half the wait is tried, and kept where as many records come in the same time; and where waits were
+// shortened so, the long wait is tried again now and then, for the senders may have changed.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace arus::detail {
 
@@ -17,9 +23,12 @@ class Coalescing {
   static constexpr std::uint64_t kLongestWait = 14'000;  // ns
   static constexpr std::uint64_t kWorth = 100;           // ns for a record
   static constexpr std::uint64_t kUsualPause = 25;       // ns, where no clock tells; it is 3 to 50
+  struct Waited {                                        // before a poll's first look
+    std::uint64_t ns = 0;                                // 0: not at all
+    std::uint64_t until = 0;                             // by the counter
+  };
 
-  // Batches have `most_records` at most.
-  Coalescing(bool on, std::size_t most_records) noexcept : on_(on), most_records_(most_records) {}
+  explicit Coalescing(bool on) noexcept : on_(on) {}
 
   // So many pauses before a poll's first look.
   [[nodiscard]] std::uint32_t before_look() const noexcept { return hastes() || full_ ? 0 : pauses_; }
@@ -28,22 +37,126 @@ class Coalescing {
   // No wait before looks, and so no reason to keep away from anybody.
   [[nodiscard]] bool hastes() const noexcept { return pauses_ < kMany; }
 
-  // A poll had so many records. Before its first look it waited for `ns` (0: it did not); `in_vain`: that look found nothing.
-  void had(std::size_t records, std::uint64_t ns, bool in_vain) noexcept {
+  // A poll had so many records. `full`: as many as it takes at most; `in_vain`: its first look found nothing.
+  void had(std::size_t records, bool full, const Waited& waited, bool in_vain) noexcept {
     if (!on_) return;
-    full_ = records >= most_records_;
-    if (records <= 1 || (in_vain && !hastes()) || ns > kLongestWait || records * kWorth < ns)
+    full_ = full;
+    const bool too_long = waited.ns > kLongestWait + kLongestWait / 8;
+    if (records <= 1 || (in_vain && !hastes()) || too_long || records * kWorth < waited.ns)
       pauses_ = std::max(pauses_ / 2, 1u);
-    else if (!full_ && (hastes() || (ns != 0 && 2 * ns <= kLongestWait)))
+    else if (!full && (hastes() || (waited.ns != 0 && 2 * waited.ns <= kLongestWait)) && 2 * pauses_ <= most_)
       pauses_ *= 2;
+    if (!hastes())
+      count(records, waited.until);
+    else if (pauses_ == 1)
+      doubt();
   }
 
  private:
-  static constexpr std::uint32_t kMany = 4;  // from so many on a poll waits before it looks
+  enum class Trying : std::uint8_t { nothing, half, unlimited };
+  static constexpr std::uint32_t kMany = 4;              // from so many on a poll waits before it looks
+  static constexpr std::uint32_t kFewest = 2 * kMany;    // that are tried
+  static constexpr std::uint32_t kUnlimited = 1u << 31;  // but by the rule of had()
+  static constexpr std::uint32_t kSettling = 2;          // waits that do not count, before …
+  static constexpr std::uint32_t kWaits = 32;            // … those over which a rate is taken
+  static constexpr std::uint32_t kSeldom = 64;           // rates between two trials of half the wait, where the last ones failed
+  static constexpr std::uint64_t kMuchLonger = 64;       // than a trial of the long wait takes there is none
+  static constexpr double kAsGood = 1 - 1.0 / 128;       // of another rate
+  static constexpr double kMuchOther = 1.0 / 8;
+  static constexpr std::uint32_t kOthers = 4;  // in a row: the senders have changed
+
+  void count(std::size_t records, std::uint64_t until) noexcept {
+    records_ += records;
+    if (until == 0) return;
+    ++waits_;
+    if (waits_ == kSettling) {
+      records_ = 0;
+      since_ = until;
+    } else if (waits_ == kSettling + kWaits) {
+      const std::uint64_t took = std::max<std::uint64_t>(until - since_, 1);
+      weigh(static_cast<double>(records_) / static_cast<double>(took), took);
+      waits_ = 0;
+    }
+  }
+  // So many records a tick came in so many ticks with waits as they are.
+  void weigh(double rate, std::uint64_t took) noexcept {
+    limited_for_ += took;
+    switch (trying_) {
+      case Trying::nothing:
+        rate_ = rate;
+        if (most_ == kUnlimited) note_unlimited(rate, took);
+        other_ = std::abs(rate - unlimited_rate_) > unlimited_rate_ * kMuchOther ? other_ + 1 : 0;
+        if (most_ != kUnlimited && (other_ == kOthers || limited_for_ / kMuchLonger >= unlimited_took_)) {
+          before_ = most_;
+          become(unlimited_, kUnlimited, Trying::unlimited);
+        } else if (left_ != 0) {
+          --left_;
+        } else {
+          try_half();
+        }
+        break;
+      case Trying::half:
+        if (rate >= std::max(rate_, unlimited_rate_) * kAsGood) {
+          if (!std::exchange(was_as_good_, true)) break;
+          between_ = 0;
+          try_half();
+        } else {
+          const std::uint32_t before = 2 * most_;
+          become(before, before < unlimited_ ? before : kUnlimited, Trying::nothing);
+          left_ = between_ = std::clamp(2 * between_, 2u, kSeldom);
+        }
+        break;
+      case Trying::unlimited:
+        note_unlimited(rate, took);
+        trying_ = Trying::nothing;
+        if (rate_ >= rate * kAsGood) become(before_, before_, Trying::nothing);
+        break;
+    }
+  }
+  void try_half() noexcept {
+    if (most_ == kUnlimited) unlimited_ = pauses_;
+    const std::uint32_t half = pauses_ / 2;
+    was_as_good_ = false;
+    if (half >= kFewest)
+      become(half, half, Trying::half);
+    else
+      trying_ = Trying::nothing;
+  }
+  void become(std::uint32_t pauses, std::uint32_t most, Trying trying) noexcept {
+    pauses_ = pauses;
+    most_ = most;
+    trying_ = trying;
+  }
+  void note_unlimited(double rate, std::uint64_t took) noexcept {
+    unlimited_rate_ = rate;
+    unlimited_took_ = took;
+    limited_for_ = 0;
+  }
+  // What comes after a pause of the senders may be something else: whatever was found out is to be tried again.
+  void doubt() noexcept {
+    trying_ = Trying::nothing;
+    left_ = between_ = 0;
+    unlimited_took_ = 0;
+  }
+
   bool on_;
   bool full_ = false;  // the last batch was
   std::uint32_t pauses_ = 1;
-  std::size_t most_records_;
+  std::uint32_t most_ = kUnlimited;  // pauses
+  std::uint32_t unlimited_ = 0;      // pauses, before they were limited
+  std::uint32_t before_ = 0;         // most_, before the long wait was tried
+  Trying trying_ = Trying::nothing;
+  bool was_as_good_ = false;          // half, once; it counts the second time
+  std::uint32_t between_ = 0;         // rates between two trials of half
+  std::uint32_t left_ = 0;            // of them
+  std::uint32_t other_ = 0;           // rates in a row that were much better or worse than the unlimited one
+  std::uint32_t waits_ = 0;           // that this rate is taken over,
+  std::uint64_t records_ = 0;         // what came in them,
+  std::uint64_t since_ = 0;           // and when they began, by the counter
+  double rate_ = 0;                   // the last one when nothing was tried
+  double unlimited_rate_ = 0;         // the last one without a limit,
+  std::uint64_t unlimited_took_ = 0;  // how long that took, in ticks,
+  std::uint64_t limited_for_ = 0;     // and how long it is since
 };
 
 }  // namespace arus::detail

@@ -18,22 +18,20 @@ namespace {
 
 constexpr std::uint32_t kLooksPerClock = 32;  // of polls, each of which takes longer than a pause
 
-// Pauses; how long that took, in ns.
-std::uint64_t pause(std::uint32_t pauses) noexcept {
+Coalescing::Waited pause(std::uint32_t pauses) noexcept {
   const std::uint64_t from = platform::ticks();
   for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
-  const std::uint64_t ticks = platform::ticks() - from;
+  const std::uint64_t until = platform::ticks();
+  const std::uint64_t ticks = until - from;
   const std::uint64_t factor = platform::ticks_to_ns();
-  return factor != 0 && ticks < 1u << 30 ? std::max<std::uint64_t>(ticks * factor >> 32, 1) : pauses * Coalescing::kUsualPause;
+  return {factor != 0 && ticks < 1u << 30 ? std::max<std::uint64_t>(ticks * factor >> 32, 1) : pauses * Coalescing::kUsualPause,
+          until};
 }
 
 }  // namespace
 
 ConsumerState::ConsumerState(std::shared_ptr<BusState> bus, ConsumerConfig config)
-    : bus_(std::move(bus)),
-      config_(std::move(config)),
-      buffer_(config_.max_records),
-      coalescing_(config_.wait.coalesce, config_.max_records) {}
+    : bus_(std::move(bus)), config_(std::move(config)), buffer_(config_.max_records), coalescing_(config_.wait.coalesce) {}
 
 Result<std::unique_ptr<ConsumerState>> ConsumerState::make(std::shared_ptr<BusState> bus, const ConsumerConfig& config) {
   if (config.max_records == 0 || config.max_records > 1u << 20)
@@ -398,14 +396,14 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   if (++looks_ % kLooksPerClock == 0) [[unlikely]]
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
   const std::uint32_t pauses = timeout > nanoseconds::zero() ? coalescing_.before_look() : 0;
-  const std::uint64_t waited = pauses != 0 ? pause(pauses) : 0;
+  const Coalescing::Waited waited = pauses != 0 ? pause(pauses) : Coalescing::Waited{};
   Look look = collect();
   if (++next_ >= readers_.size()) next_ = 0;
   const bool waits = look == Look::nothing;
   // What was behind a record that was taken alone shows now.
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
-    if (carried != 0) coalescing_.had(std::exchange(carried, 0), waited, false);
+    if (carried != 0) coalescing_.had(std::exchange(carried, 0), false, waited, false);
     if (lone_ && coalescing_.between_looks() == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() &&
         config_.wait.mode != Wait::Mode::sleep && !readers_.front().paused) [[likely]] {
       if (readers_.front().await_plain(buffer_.vacant().front(), kPausesPerClock)) {
@@ -422,7 +420,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   const std::size_t count = buffer_.records().size();
   cut_ = waits && lone_ && count != 0;
   lone_ = waits && count == 1;
-  if (!cut_) coalescing_.had(carried + count, waited, waits);
+  if (!cut_) coalescing_.had(carried + count, carried + count >= config_.max_records, waited, waits);
   return batch();
 }
 
