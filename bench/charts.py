@@ -83,7 +83,7 @@ set ylabel 'GB/s, one process to another'
 
 def under_load(results):
     series = {}
-    for transport, rates in (("arus", ("100k/s", "1M/s", "4M/s")), ("bare", ("1M/s",))):
+    for transport, rates in (("arus", ("100k/s", "1M/s", "4M/s", "16M/s")), ("bare", ("1M/s",))):
         for rate in rates:
             curve = results.here(f"load/64B/{rate}", transport, REGIME).get("curve")
             if curve:
