@@ -90,13 +90,15 @@ class FirstRuleWait {
 class CoalescingWait {
  public:
   void before_a_look() noexcept {
+    if (empty_) return;
     waited_ = {};
-    const std::uint32_t pauses = empty_ ? 0 : rule_.before_look();
+    const std::uint32_t pauses = rule_.before_look();
     if (pauses == 0) return;
     const std::uint64_t from = ticks();
     pause(pauses);
-    waited_.until = ticks();
-    waited_.ns = static_cast<std::uint64_t>(static_cast<double>(waited_.until - from) * ns_);
+    const std::uint64_t until = ticks();
+    const auto ns = [&](std::uint64_t ticks) { return static_cast<std::uint64_t>(static_cast<double>(ticks) * ns_); };
+    waited_ = {ns(until - from), ns(until)};
   }
   void nothing() noexcept {
     empty_ = true;
@@ -114,7 +116,7 @@ class CoalescingWait {
   static constexpr std::size_t kFull = 256;
   double ns_ = TickScale::get().ns(1);  // of a tick
   arus::detail::Coalescing rule_{true};
-  arus::detail::Coalescing::Waited waited_;  // before the last look
+  arus::detail::Coalescing::Waited waited_;  // before a poll's first look
   bool empty_ = false;                       // the last look found nothing
 };
 

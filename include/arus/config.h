@@ -47,8 +47,8 @@ struct Wait {
   };
   Mode mode = Mode::spin_then_sleep;
   std::chrono::nanoseconds spin = std::chrono::microseconds(27);  // of spin_then_sleep, before it sleeps
-  // Where records come more quickly than 10 M/s, and more of them if they may come together, let them for 14 us at most: throughput for latency. It
-  // tries which waits bring more, and goes by that: what is sent at a pace of its own is not waited for.
+  // From 10 M records/s on, wait before each look: for up to 14 us where more records come in the same time that way, which it tries now and then; else
+  // for less than half of one. Throughput for latency.
   bool coalesce = true;
 
   static constexpr Wait spinning() noexcept { return {.mode = Mode::spin}; }

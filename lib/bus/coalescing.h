@@ -23,9 +23,11 @@ class Coalescing {
   static constexpr std::uint64_t kLongestWait = 14'000;  // ns
   static constexpr std::uint64_t kWorth = 100;           // ns for a record
   static constexpr std::uint64_t kUsualPause = 25;       // ns, where no clock tells; it is 3 to 50
-  struct Waited {                                        // before a poll's first look
-    std::uint64_t ns = 0;                                // 0: not at all
-    std::uint64_t until = 0;                             // by the counter
+
+  // Before a poll's first look, in ns. `until` is by any clock; 0: there is none, and nothing is weighed.
+  struct Waited {
+    std::uint64_t ns = 0;  // 0: not at all
+    std::uint64_t until = 0;
   };
 
   explicit Coalescing(bool on) noexcept : on_(on) {}
@@ -41,15 +43,13 @@ class Coalescing {
   void had(std::size_t records, bool full, const Waited& waited, bool in_vain) noexcept {
     if (!on_) return;
     full_ = full;
-    const bool too_long = waited.ns > kLongestWait + kLongestWait / 8;
+    const bool too_long = waited.ns > kLongestWait + kLongestWait / 8;  // pauses are not equally long
     if (records <= 1 || (in_vain && !hastes()) || too_long || records * kWorth < waited.ns)
       pauses_ = std::max(pauses_ / 2, 1u);
     else if (!full && (hastes() || (waited.ns != 0 && 2 * waited.ns <= kLongestWait)) && 2 * pauses_ <= most_)
       pauses_ *= 2;
-    if (!hastes())
-      count(records, waited.until);
-    else if (pauses_ == 1)
-      doubt();
+    count(records, waited);
+    if (records == 0 && pauses_ == 1) doubt();
   }
 
  private:
@@ -57,57 +57,64 @@ class Coalescing {
   static constexpr std::uint32_t kMany = 4;              // from so many on a poll waits before it looks
   static constexpr std::uint32_t kFewest = 2 * kMany;    // that are tried
   static constexpr std::uint32_t kUnlimited = 1u << 31;  // but by the rule of had()
-  static constexpr std::uint32_t kSettling = 2;          // waits that do not count, before …
-  static constexpr std::uint32_t kWaits = 32;            // … those over which a rate is taken
-  static constexpr std::uint32_t kSeldom = 64;           // rates between two trials of half the wait, where the last ones failed
-  static constexpr std::uint64_t kMuchLonger = 64;       // than a trial of the long wait takes there is none
-  static constexpr double kAsGood = 1 - 1.0 / 128;       // of another rate
+  // A rate is taken over so many waits, behind some that do not count.
+  static constexpr std::uint32_t kWaits = 32;
+  static constexpr std::uint32_t kSettling = 2;
+  // Half the wait is tried where two rates in a row are within kSteady of each other; it is as good with this share of the rate, twice. Where it is
+  // not, it is tried again after ever more rates.
+  static constexpr double kSteady = 1.0 / 16;
+  static constexpr double kAsGood = 1 - 1.0 / 128;
+  static constexpr std::uint32_t kSeldom = 64;
+  // Waits without a limit are tried again after so many times as long as they were waited then, or where so many rates in a row differ so much
+  // from theirs: the senders have changed.
+  static constexpr std::uint64_t kMuchLonger = 64;
+  static constexpr std::uint32_t kOthers = 4;
   static constexpr double kMuchOther = 1.0 / 8;
-  static constexpr std::uint32_t kOthers = 4;  // in a row: the senders have changed
 
-  void count(std::size_t records, std::uint64_t until) noexcept {
+  void count(std::size_t records, const Waited& waited) noexcept {
     records_ += records;
-    if (until == 0) return;
+    if (waited.until == 0) return;
+    waited_ += waited.ns;
     ++waits_;
     if (waits_ == kSettling) {
-      records_ = 0;
-      since_ = until;
+      records_ = waited_ = 0;
+      since_ = waited.until;
     } else if (waits_ == kSettling + kWaits) {
-      const std::uint64_t took = std::max<std::uint64_t>(until - since_, 1);
-      weigh(static_cast<double>(records_) / static_cast<double>(took), took);
+      const std::uint64_t took = std::max<std::uint64_t>(waited.until - since_, 1);
+      limited_for_ += std::min(took, kWaits * kLongestWait);
+      weigh(static_cast<double>(records_) / static_cast<double>(took));
       waits_ = 0;
     }
   }
-  // So many records a tick came in so many ticks with waits as they are.
-  void weigh(double rate, std::uint64_t took) noexcept {
-    limited_for_ += took;
+  static bool is_near(double rate, double other, double share) noexcept { return std::abs(rate - other) <= other * share; }
+  // So many records a nanosecond came with waits as they are.
+  void weigh(double rate) noexcept {
     switch (trying_) {
-      case Trying::nothing:
+      case Trying::nothing: {
+        const bool steady = is_near(rate, rate_, kSteady);
         rate_ = rate;
-        if (most_ == kUnlimited) note_unlimited(rate, took);
-        other_ = std::abs(rate - unlimited_rate_) > unlimited_rate_ * kMuchOther ? other_ + 1 : 0;
+        if (most_ == kUnlimited) note_unlimited(rate);
+        other_ = is_near(rate, unlimited_rate_, kMuchOther) ? 0 : other_ + 1;
         if (most_ != kUnlimited && (other_ == kOthers || limited_for_ / kMuchLonger >= unlimited_took_)) {
-          before_ = most_;
           become(unlimited_, kUnlimited, Trying::unlimited);
         } else if (left_ != 0) {
           --left_;
-        } else {
+        } else if (steady) {
           try_half();
         }
         break;
+      }
       case Trying::half:
-        if (rate >= std::max(rate_, unlimited_rate_) * kAsGood) {
-          if (!std::exchange(was_as_good_, true)) break;
+        if (rate < std::max(rate_, unlimited_rate_) * kAsGood) {
+          become(2 * most_, before_, Trying::nothing);
+          left_ = between_ = std::clamp(2 * between_, 2u, kSeldom);
+        } else if (std::exchange(was_as_good_, true)) {
           between_ = 0;
           try_half();
-        } else {
-          const std::uint32_t before = 2 * most_;
-          become(before, before < unlimited_ ? before : kUnlimited, Trying::nothing);
-          left_ = between_ = std::clamp(2 * between_, 2u, kSeldom);
         }
         break;
       case Trying::unlimited:
-        note_unlimited(rate, took);
+        note_unlimited(rate);
         trying_ = Trying::nothing;
         if (rate_ >= rate * kAsGood) become(before_, before_, Trying::nothing);
         break;
@@ -123,19 +130,20 @@ class Coalescing {
       trying_ = Trying::nothing;
   }
   void become(std::uint32_t pauses, std::uint32_t most, Trying trying) noexcept {
+    if (trying != Trying::nothing) before_ = most_;
     pauses_ = pauses;
     most_ = most;
     trying_ = trying;
   }
-  void note_unlimited(double rate, std::uint64_t took) noexcept {
+  void note_unlimited(double rate) noexcept {
     unlimited_rate_ = rate;
-    unlimited_took_ = took;
+    unlimited_took_ = waited_;
     limited_for_ = 0;
   }
-  // What comes after a pause of the senders may be something else: whatever was found out is to be tried again.
+  // Nothing comes: what does next may be something else, and what was found out is to be tried again.
   void doubt() noexcept {
     trying_ = Trying::nothing;
-    left_ = between_ = 0;
+    left_ = between_ = waits_ = 0;
     unlimited_took_ = 0;
   }
 
@@ -144,7 +152,7 @@ class Coalescing {
   std::uint32_t pauses_ = 1;
   std::uint32_t most_ = kUnlimited;  // pauses
   std::uint32_t unlimited_ = 0;      // pauses, before they were limited
-  std::uint32_t before_ = 0;         // most_, before the long wait was tried
+  std::uint32_t before_ = 0;         // most_, before the trial
   Trying trying_ = Trying::nothing;
   bool was_as_good_ = false;          // half, once; it counts the second time
   std::uint32_t between_ = 0;         // rates between two trials of half
@@ -152,11 +160,12 @@ class Coalescing {
   std::uint32_t other_ = 0;           // rates in a row that were much better or worse than the unlimited one
   std::uint32_t waits_ = 0;           // that this rate is taken over,
   std::uint64_t records_ = 0;         // what came in them,
-  std::uint64_t since_ = 0;           // and when they began, by the counter
+  std::uint64_t waited_ = 0;          // how long they were, in ns,
+  std::uint64_t since_ = 0;           // and when they began
   double rate_ = 0;                   // the last one when nothing was tried
   double unlimited_rate_ = 0;         // the last one without a limit,
-  std::uint64_t unlimited_took_ = 0;  // how long that took, in ticks,
-  std::uint64_t limited_for_ = 0;     // and how long it is since
+  std::uint64_t unlimited_took_ = 0;  // how long its waits were, which is bounded, in ns,
+  std::uint64_t limited_for_ = 0;     // and how long that is ago
 };
 
 }  // namespace arus::detail

@@ -22,10 +22,10 @@ Coalescing::Waited pause(std::uint32_t pauses) noexcept {
   const std::uint64_t from = platform::ticks();
   for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
   const std::uint64_t until = platform::ticks();
-  const std::uint64_t ticks = until - from;
   const std::uint64_t factor = platform::ticks_to_ns();
-  return {factor != 0 && ticks < 1u << 30 ? std::max<std::uint64_t>(ticks * factor >> 32, 1) : pauses * Coalescing::kUsualPause,
-          until};
+  if (factor == 0 || until - from >= 1u << 30) return {pauses * Coalescing::kUsualPause, 0};
+  return {std::max<std::uint64_t>((until - from) * factor >> 32, 1),
+          static_cast<std::uint64_t>(static_cast<double>(until) * static_cast<double>(factor) * 0x1p-32)};
 }
 
 }  // namespace
@@ -403,7 +403,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   // What was behind a record that was taken alone shows now.
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
-    if (carried != 0) coalescing_.had(std::exchange(carried, 0), false, waited, false);
+    if (carried != 0) coalescing_.had(std::exchange(carried, 0), false, {}, false);
     if (lone_ && coalescing_.between_looks() == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() &&
         config_.wait.mode != Wait::Mode::sleep && !readers_.front().paused) [[likely]] {
       if (readers_.front().await_plain(buffer_.vacant().front(), kPausesPerClock)) {

@@ -101,8 +101,7 @@ class PartitionReader {
   }
 
   // Somebody is about to look at the next header, and it is all there is to wait for: its record's second line comes with it, if the last
-  // record had one, and not after it. For one that is alone: it would take the line from a producer that is still writing it; which is why it is left to
-  // one that fills it in place, and is longer about it.
+  // record had one. It takes the line from a producer that is still writing it. A send is worth that; a loan is not, for filling it takes longer.
   void expect_soon() const noexcept {
     if (stride_.last() > 1 && !ring::is_filled_in_place(ring_.at(position_), ring_.lap_word(position_)))
       platform::prefetch_for_read(&ring_.at(position_ + 1));

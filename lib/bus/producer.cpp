@@ -236,7 +236,8 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
   ring::Appender& to = *plain_;
   LoanState* const loan = free_loans_;
   if (!ours() || loan == nullptr || says_something(envelope) || size - least_value_ > value_span_ || size >= sticky_left_ ||
-      !stamper_.now_if_quiet(now) || to.ring().deleted() || !to.claim_quietly(plain_cells(size), 1, loan->claimed)) [[unlikely]] {
+      !stamper_.now_if_quiet(now) || to.ring().deleted() ||
+      !(to.claim_quietly(plain_cells(size), 1, loan->claimed) || to.insist(plain_cells(size), 1, loan->claimed))) [[unlikely]] {
     auto slowly = loan_slowly(size, envelope, timeout);
     if (slowly && !envelope.timestamp) become_quiet();
     return slowly;
@@ -244,7 +245,8 @@ Result<Loan> ProducerState::loan(std::size_t size, const Envelope& envelope, nan
   to.keep_open(loan->claimed);
   sticky_left_ -= size;
   const Lengths lengths = plain(size);
-  return lend(*loan, to, sticky_, lengths, write_words(*loan->claimed.header, lengths, now));
+  loan->claimed.header->h2.store(static_cast<std::uint64_t>(now), std::memory_order_relaxed);
+  return lend(*loan, to, sticky_, lengths, reinterpret_cast<std::byte*>(loan->claimed.header) + plain_at(size));
 }
 
 // What `loan.claimed` says is lent. (What goes through memory here is stored in the pieces in which it is read: a load of two of them waits for
@@ -256,7 +258,6 @@ inline Loan ProducerState::lend(LoanState& loan, ring::Appender& to, std::uint32
   loan.producer = this;
   loan.appender = &to;
   loan.partition = partition;
-  loan.size = lengths.value;
   loan.lengths = lengths.word();
   loan.claimed.header->h3.store(Lengths::kFilledInPlace, std::memory_order_relaxed);
   return {&loan, {room, lengths.value}};
@@ -284,8 +285,8 @@ Result<Loan> ProducerState::loan_slowly(std::size_t size, const Envelope& envelo
 
 Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
   if (!ours()) return fail(Errc::forked);
-  if (size > loan.size || (record_size_ != 0 && size != record_size_)) {
-    const std::size_t most = loan.size;
+  const std::size_t most = loan.lengths & Lengths::kMostValue;
+  if (size > most || (record_size_ != 0 && size != record_size_)) {
     abort(loan);
     return fail(Errc::invalid_argument, "the loan has {} bytes, {} cannot be committed; it was aborted", most, size);
   }
@@ -293,7 +294,7 @@ Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
   const bool deleted = to.ring().deleted();
   const Placed placed{loan.partition, loan.claimed.offset};
   // A shorter value keeps its claim's extent: the rest is padding.
-  loan.claimed.header->h3.store(loan.lengths - loan.size + size, std::memory_order_relaxed);
+  loan.claimed.header->h3.store(loan.lengths - most + size, std::memory_order_relaxed);
   to.commit(loan.claimed);
   loan.next_free = free_loans_;
   free_loans_ = &loan;

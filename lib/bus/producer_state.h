@@ -22,8 +22,7 @@ struct LoanState {
   ring::Appender* appender;
   std::uint32_t partition;
   ring::Claimed claimed;
-  std::uint64_t size;     // of its value
-  std::uint64_t lengths;  // its h3
+  std::uint64_t lengths;  // its h3, if all of it is committed
   LoanState* next_free;
 };
 

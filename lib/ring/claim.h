@@ -122,18 +122,18 @@ class Appender {
   // records; `now` drives the occasional look after others.
   [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                                     Claimed& claimed) noexcept;
-  // A claim that is settled before this producer claims anything else, with a timestamp that expect_up_to() was told to expect. Where it is
+  // A claim that is settled, or keep_open(), before this producer claims anything else, with a timestamp that expect_up_to() was told to expect. Where it is
   // below `limit_`, in one slice of the index, and nobody else comes in between; false: insist().
   [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed,
                                             std::uint64_t growing = 0) noexcept;
-  // It may stay open while this producer claims something else.
-  [[gnu::always_inline]] void keep_open(Claimed& claimed) noexcept;
   // The same, C1 to C7 until it is clear, whatever it takes. False: refusal() says why.
   [[gnu::noinline]] bool insist(std::uint64_t cells, std::uint64_t records, Claimed& claimed) noexcept;
   // The same of cells for more than the first record, whose header let_grow() and commit() write: adding to it is grow() and grown().
   [[gnu::always_inline]] bool claim_growing(std::uint64_t cells, Claimed& claimed) noexcept {
     return claim_quietly(cells, 1, claimed, cells);
   }
+  // A quiet claim may stay open from here on while this producer claims something else.
+  [[gnu::always_inline]] void keep_open(Claimed& claimed) noexcept;
   // `most`: values in all. Before commit().
   void let_grow(const Claimed& claimed, std::uint64_t size, std::uint64_t most) noexcept {
     Lengths lengths = Lengths::packed(size, 1);
@@ -188,7 +188,7 @@ class Appender {
 
   [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
-  // Claims that claim() has made and that are not settled.
+  // Claims that claim() has made, or keep_open() was told of, and that are not settled.
   [[nodiscard]] std::uint32_t open() const noexcept { return open_; }
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 

@@ -215,6 +215,39 @@ TEST_F(ApiProducer, ALoanIsSeenWhenItIsCommitted) {
   loan.abort();  // there is none left
 }
 
+// Several at a time, with records in between, small and large ones, committed shorter and in another order: once the producer has lent so many before and
+// knows its clock, all by the short way.
+TEST_F(ApiProducer, LoansInAnyOrder) {
+  Topic topic = create("t", {.partition_bytes = 1 << 20});
+  Producer producer = must(topic.producer());
+  Consumer consumer = must(bus.consumer({.group = "g", .start = Start::earliest}));
+  must(consumer.subscribe({"t"}));
+  std::vector<std::string> sent;
+  const auto received = [&] {
+    std::vector<std::string> values;
+    for (Batch batch = must(consumer.poll(0ns)); !batch.empty(); batch = must(consumer.poll(0ns)))
+      for (const Record& record : batch) values.emplace_back(text(record.value()));
+    return values;
+  };
+  const auto until = std::chrono::steady_clock::now() + 20ms;  // the clock is known after two
+  for (int round = 0; std::chrono::steady_clock::now() < until || round < 100; ++round) {
+    sent.clear();
+    std::vector<Loan> loans;
+    for (const std::size_t size : {std::size_t{0}, std::size_t{64}, std::size_t{4096}, std::size_t{9000}}) {
+      loans.push_back(must(producer.loan(size)));
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(loans.back().data().data()) % 64, size < 4096 ? 32U : 0U);
+      std::memset(loans.back().data().data(), 'a' + round % 26, size);
+      sent.push_back(std::string(size - size / 3, static_cast<char>('a' + round % 26)));
+      sent.push_back("between " + std::to_string(round));
+      must(producer.send(bytes(sent.back())));
+    }
+    for (const std::size_t i : {2U, 0U, 3U}) must(loans[i].commit(sent[2 * i].size()));
+    EXPECT_EQ(received(), (std::vector<std::string>{sent[0], sent[1]})) << "the second one is open";
+    must(loans[1].commit(sent[2].size()));
+    EXPECT_EQ(received(), std::vector<std::string>(sent.begin() + 2, sent.end()));
+  }
+}
+
 TEST_F(ApiProducer, ALoanIsCommittedShorter) {
   Topic topic = create("t");
   Producer producer = must(topic.producer());

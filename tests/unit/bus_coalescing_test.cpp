@@ -10,9 +10,8 @@ namespace {
 
 using detail::Coalescing;
 
-constexpr std::size_t kMost = 256;      // records in a batch
-constexpr std::uint64_t kPause = 26;    // ns
-constexpr std::uint64_t kPolling = 30;  // ns, of a poll that finds something
+constexpr std::size_t kMost = 256;    // records in a batch
+constexpr std::uint64_t kPause = 26;  // ns
 
 // A consumer of records that come one each `gap` ns, which may depend on how many ns it waits.
 struct Consumer {
@@ -23,8 +22,8 @@ struct Consumer {
     for (int i = 0; i < polls; ++i) {
       Coalescing::Waited waited{rule.before_look() * kPause, 0};
       const double each = gap(static_cast<double>(rule.between_looks() * kPause));
-      there += static_cast<double>(waited.ns + kPolling) / each;
-      now += waited.ns + kPolling;
+      there += static_cast<double>(waited.ns + polling) / each;
+      now += waited.ns + polling;
       if (waited.ns != 0) waited.until = now;
       const bool in_vain = there < 1;
       for (; there < 1; now += rule.between_looks() * kPause) there += static_cast<double>(rule.between_looks() * kPause) / each;
@@ -37,9 +36,12 @@ struct Consumer {
   void consume(double gap, int polls) {
     consume([gap](double) { return gap; }, polls);
   }
+  // It waits long from here on, until it finds out something else.
+  void burst() { consume(8., 100); }
   [[nodiscard]] std::uint64_t waits() const { return rule.between_looks() * kPause; }  // ns
 
   std::size_t most;
+  std::uint64_t polling = 30;  // ns, of a poll that finds something
   Coalescing rule{true};
   double there = 0;
   std::uint64_t now = 1;
@@ -63,6 +65,8 @@ TEST(Coalescing, WaitsWhereMoreComesOfIt) {
 TEST(Coalescing, DoesNotWaitLongForWhatHasAPaceOfItsOwn) {
   for (const double gap : {40., 60., 90., 120.}) {
     Consumer consumer;
+    consumer.burst();
+    EXPECT_GT(consumer.waits(), 1'000U);
     consumer.consume(gap, 2'000);
     consumer.waited_for = 0;
     const std::uint64_t from = consumer.now;
@@ -75,8 +79,48 @@ TEST(Coalescing, DoesNotWaitLongForWhatHasAPaceOfItsOwn) {
   }
 }
 
+// Their senders stop for two microseconds now and then, as interrupts make them: a look is in vain, and finds single records then.
+TEST(Coalescing, ShortStopsAreNoReasonToWaitLong) {
+  for (const double gap : {30., 40., 45.}) {
+    Consumer consumer;
+    consumer.polling = 100;
+    consumer.burst();
+    consumer.consume(gap, 20'000);
+    const std::uint64_t from = consumer.now;
+    std::uint64_t stop = from;
+    std::uint64_t long_ones = 0;
+    while (consumer.now < from + 400'000'000) {
+      consumer.consume(gap, 1);
+      if (consumer.waits() > 1'000) long_ones += consumer.waits();
+      if (consumer.now < stop) continue;
+      stop = consumer.now + 1'000'000;
+      for (int i = 0; i < 3; ++i) consumer.rule.had(1, false, {}, i == 0);
+    }
+    EXPECT_LT(long_ones, (consumer.now - from) / 20) << "every " << gap << " ns";
+  }
+}
+
+// The senders stop while the long wait is tried, for whatever time, or the counter does; it is tried again soon all the same.
+TEST(Coalescing, AStopInATrialIsNoLongTrial) {
+  for (const std::uint64_t stop :
+       {std::uint64_t{1'000'000}, std::uint64_t{10'000'000}, std::uint64_t{1'000'000'000}, -std::uint64_t{1'000'000}}) {
+    Consumer consumer;
+    consumer.burst();
+    consumer.consume(60., 100'000);
+    EXPECT_LT(consumer.waits(), 1'000U);
+    while (consumer.waits() < 1'500) consumer.consume(held_up, 1);
+    consumer.consume(held_up, 10);
+    consumer.now += stop;
+    while (consumer.waits() > 1'500) consumer.consume(held_up, 1);
+    const std::uint64_t from = consumer.now;
+    while (consumer.waits() < 1'500 && consumer.now - from < 60'000'000) consumer.consume(held_up, 1);
+    EXPECT_GT(consumer.waits(), 1'500U) << stop;
+  }
+}
+
 TEST(Coalescing, FollowsSendersThatChange) {
   Consumer consumer;
+  consumer.burst();
   for (int i = 0; i < 5; ++i) {
     consumer.consume(60., 100'000);
     EXPECT_LT(consumer.waits(), 1'000U);
