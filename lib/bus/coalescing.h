@@ -43,13 +43,17 @@ class Coalescing {
   void had(std::size_t records, bool full, const Waited& waited, bool in_vain) noexcept {
     if (!on_) return;
     full_ = full;
+    if (records == 0 && pauses_ == 1) {  // as always where nothing comes: nothing to be done but once
+      if (!std::exchange(nothing_came_, true)) doubt();
+      return;
+    }
+    nothing_came_ = false;
     const bool too_long = waited.ns > kLongestWait + kLongestWait / 8;  // pauses are not equally long
     if (records <= 1 || (in_vain && !hastes()) || too_long || records * kWorth < waited.ns)
       pauses_ = std::max(pauses_ / 2, 1u);
     else if (!full && (hastes() || (waited.ns != 0 && 2 * waited.ns <= kLongestWait)) && 2 * pauses_ <= most_)
       pauses_ *= 2;
     count(records, waited);
-    if (records == 0 && pauses_ == 1) doubt();
   }
 
  private:
@@ -148,7 +152,8 @@ class Coalescing {
   }
 
   bool on_;
-  bool full_ = false;  // the last batch was
+  bool full_ = false;          // the last batch was
+  bool nothing_came_ = false;  // and that is known
   std::uint32_t pauses_ = 1;
   std::uint32_t most_ = kUnlimited;  // pauses
   std::uint32_t unlimited_ = 0;      // pauses, before they were limited

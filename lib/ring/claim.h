@@ -122,8 +122,8 @@ class Appender {
   // records; `now` drives the occasional look after others.
   [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t records, std::int64_t timestamp, std::int64_t now,
                                     Claimed& claimed) noexcept;
-  // A claim that is settled, or keep_open(), before this producer claims anything else, with a timestamp that expect_up_to() was told to expect. Where it is
-  // below `limit_`, in one slice of the index, and nobody else comes in between; false: insist().
+  // A claim that is settled, or given to keep_open(), before this producer claims anything else, with a timestamp that expect_up_to() was told
+  // to expect. Where it is below `limit_`, in one slice of the index, and nobody else comes in between; false: insist().
   [[gnu::always_inline]] bool claim_quietly(std::uint64_t cells, std::uint64_t records, Claimed& claimed,
                                             std::uint64_t growing = 0) noexcept;
   // The same, C1 to C7 until it is clear, whatever it takes. False: refusal() says why.

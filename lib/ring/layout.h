@@ -122,8 +122,8 @@ struct Lengths {
   static constexpr Lengths of(std::uint64_t word) noexcept {
     return {word & kMostValue, word >> 28 & kMostKey, word >> 44 & kMostHeaders, word >> 60};
   }
-  // Instead of a word(), while the record is a claim that its caller fills in place: a hint to who waits for it that it may take a while. (Nobody else
-  // reads h3 of a claim, so that builds with and without it go together.)
+  // Instead of a word(), while the record is a claim that its caller fills in place: a hint to who waits for it that it may take a while.
+  // (Nobody else reads h3 of a claim, so that builds with and without it go together, and an owner's death leaves nothing to repair in it.)
   static constexpr std::uint64_t kFilledInPlace = ~std::uint64_t{0};
   // Of a record that is not packed.
   static constexpr Lengths single(std::uint64_t value, std::uint64_t key, std::uint64_t headers, std::uint64_t nulls) noexcept {

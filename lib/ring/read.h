@@ -78,7 +78,8 @@ inline bool is_committed(const RecordHeader& header, std::uint64_t lap_word) noe
          static_cast<std::uint64_t>(State::committed);
 }
 
-// A hint: whether that is a claim whose caller fills it in place, which may take a while.
+// A hint: whether that is a claim whose caller fills it in place, which may take a while. (h0 and h3 need not be of the same moment: nothing but a
+// prefetch hangs on it.)
 inline bool is_filled_in_place(const RecordHeader& header, std::uint64_t lap_word) noexcept {
   return ((header.h0.load(std::memory_order_acquire) ^ lap_word) & kStateAndLapMask) ==
              static_cast<std::uint64_t>(State::claimed) &&
