@@ -64,7 +64,7 @@ class PauseWait {
  public:
   void before_a_look() noexcept {}
   void nothing() noexcept { cpu_pause(); }
-  void found(std::size_t, std::size_t = 0) noexcept {}
+  void found(std::size_t, std::size_t, std::size_t = 0) noexcept {}
 };
 
 // For throughput, by the rule of the design that arus was built from: a wait after an empty look, halved by a single message, doubled by 2
@@ -75,7 +75,7 @@ class FirstRuleWait {
   void nothing() noexcept {
     for (unsigned i = 0; i < pauses_; ++i) cpu_pause();
   }
-  void found(std::size_t messages) noexcept {
+  void found(std::size_t messages, std::size_t) noexcept {
     if (messages == 1)
       pauses_ = std::max(1u, pauses_ / 2);
     else if (messages < 24)
@@ -104,9 +104,9 @@ class CoalescingWait {
     empty_ = true;
     pause(rule_.between_looks());
   }
-  // `most`: as many as come at once.
-  void found(std::size_t messages, std::size_t most = kFull) noexcept {
-    rule_.had(messages, messages >= most, waited_, std::exchange(empty_, false));
+  // Of so many bytes each. `most`: as many as come at once.
+  void found(std::size_t messages, std::size_t bytes, std::size_t most = kFull) noexcept {
+    rule_.had(messages, messages >= most, waited_, std::exchange(empty_, false), bytes);
   }
 
  private:
@@ -350,7 +350,7 @@ class BareRing {
           wait_.nothing();
           return 0;
         }
-        wait_.found(head_ - tail_);
+        wait_.found(head_ - tail_, kBytes);
       }
       const std::size_t count = std::min<std::size_t>(head_ - tail_, most_);
       for (std::size_t i = 0; i < count; ++i) {

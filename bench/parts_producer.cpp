@@ -86,6 +86,20 @@ void send_many_32(benchmark::State& state) {
 }
 BENCHMARK(send_many_32)->Arg(16)->Arg(64)->Arg(256)->Arg(1 << 10)->ArgName("bytes");
 
+void send_values(benchmark::State& state) {
+  const auto bytes = static_cast<std::size_t>(state.range(0));
+  const auto batch_size = static_cast<std::size_t>(state.range(1));
+  OneTopic one(room_for(bytes));
+  arus::Producer producer = one.topic.producer().value();
+  const std::vector<std::byte> pool(bytes * batch_size);
+  std::vector<arus::Bytes> batch;
+  for (std::size_t i = 0; i < batch_size; ++i) batch.emplace_back(pool.data() + i * bytes, bytes);
+  std::int64_t sent = 0;
+  for (auto _ : state) sent += static_cast<std::int64_t>(producer.send_values(batch).value());
+  count(state, sent, state.range(0));
+}
+BENCHMARK(send_values)->Args({16, 2})->Args({16, 8})->Args({16, 32})->Args({16, 64})->Args({64, 2})->Args({64, 8})->Args({64, 32})->Args({64, 64});
+
 // With a key of 16 bytes, over so many partitions.
 void send_keyed(benchmark::State& state) {
   OneTopic one({.partitions = static_cast<std::uint32_t>(state.range(0)), .partition_bytes = 1 << 20});

@@ -50,7 +50,7 @@ class ReaderWriter {
         each(Bytes(element->bytes));
         queue_->pop();
       }
-      got == 0 ? wait_.nothing() : wait_.found(got, kMost);
+      got == 0 ? wait_.nothing() : wait_.found(got, kBytes, kMost);
       return got;
     }
 
@@ -91,7 +91,7 @@ class Concurrent {
       wait_.before_a_look();
       const std::size_t got = queue_->try_dequeue_bulk(token_, taken_->begin(), taken_->size());
       for (std::size_t i = 0; i < got; ++i) each(Bytes((*taken_)[i].bytes));
-      got == 0 ? wait_.nothing() : wait_.found(got, kMost);
+      got == 0 ? wait_.nothing() : wait_.found(got, kBytes, kMost);
       return got;
     }
 

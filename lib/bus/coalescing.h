@@ -3,7 +3,8 @@
 // A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
 // lines, and keeps the reader away from what is being written. (Even so the end of what there is would be just that, by the time that the reader
 // comes there: see PartitionReader::behind_producers().) A single record means that somebody waits for an answer to it. What comes less often than
-// one in kWorth comes as well without waiting, and is not late then. Behind a full batch there is more: no wait before the next look.
+// one in kWorth, or more slowly than kWorthBytes, comes as well without waiting, and is not late then. Behind a full batch there is more: no wait
+// before the next look.
 //
 // Records that are sent as quickly as can be come more quickly if they may come together; those that are sent at a pace of their own only come
 // late. What tells them apart is the rate. So half the wait is tried, and kept where as many records come in the same time; and where waits were
@@ -21,7 +22,8 @@ namespace arus::detail {
 class Coalescing {
  public:
   static constexpr std::uint64_t kLongestWait = 14'000;  // ns
-  static constexpr std::uint64_t kWorth = 100;           // ns for a record
+  static constexpr std::uint64_t kWorth = 100;           // ns for a record,
+  static constexpr std::uint64_t kWorthBytes = 2;        // or for so many bytes a ns
   static constexpr std::uint64_t kUsualPause = 25;       // ns, where no clock tells; it is 3 to 50
 
   // Before a poll's first look, in ns. `until` is by any clock; 0: there is none, and nothing is weighed.
@@ -39,8 +41,8 @@ class Coalescing {
   // No wait before looks, and so no reason to keep away from anybody.
   [[nodiscard]] bool hastes() const noexcept { return pauses_ < kMany; }
 
-  // A poll had so many records. `full`: as many as it takes at most; `in_vain`: its first look found nothing.
-  void had(std::size_t records, bool full, const Waited& waited, bool in_vain) noexcept {
+  // A poll had so many records, of about `size` bytes each. `full`: as many as it takes at most; `in_vain`: its first look found nothing.
+  void had(std::size_t records, bool full, const Waited& waited, bool in_vain, std::size_t size = 0) noexcept {
     if (!on_) return;
     full_ = full;
     if (records == 0 && pauses_ == 1) {  // as always where nothing comes: nothing to be done but once
@@ -49,7 +51,7 @@ class Coalescing {
     }
     nothing_came_ = false;
     const bool too_long = waited.ns > kLongestWait + kLongestWait / 8;  // pauses are not equally long
-    if (records <= 1 || (in_vain && !hastes()) || too_long || records * kWorth < waited.ns)
+    if (records <= 1 || (in_vain && !hastes()) || too_long || records * std::max(kWorth, size / kWorthBytes) < waited.ns)
       pauses_ = std::max(pauses_ / 2, 1u);
     else if (!full && (hastes() || (waited.ns != 0 && 2 * waited.ns <= kLongestWait)) && 2 * pauses_ <= most_)
       pauses_ *= 2;

@@ -418,9 +418,10 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   if (look == Look::failed) [[unlikely]]
     return tl::unexpected(std::move(*error_));
   const std::size_t count = buffer_.records().size();
+  const std::size_t size = count != 0 ? buffer_.records().back().value().size() : 0;
   cut_ = waits && lone_ && count != 0;
   lone_ = waits && count == 1;
-  if (!cut_) coalescing_.had(carried + count, carried + count >= config_.max_records, waited, waits);
+  if (!cut_) coalescing_.had(carried + count, carried + count >= config_.max_records, waited, waits, size);
   return batch();
 }
 

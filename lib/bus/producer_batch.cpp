@@ -55,6 +55,10 @@ template <class Item>
     platform::prefetch_for_write(at + kBatchAhead);
     return value_of(*item++).data();
   };
+  const auto next_of_many_lines = [&](std::byte* at) {
+    for (std::size_t more = ring::kCell; more < size; more += ring::kCell) platform::prefetch_for_write(at + kBatchAhead + more);
+    return next(at);
+  };
   // Of a size that the compiler knows, a copy is half as many instructions.
   switch (size) {
     case 8: return platform::copy_row<8>(to, stride, items.size(), next);
@@ -62,7 +66,7 @@ template <class Item>
     case 32: return platform::copy_row<32>(to, stride, items.size(), next);
     case 64: return platform::copy_row<64>(to, stride, items.size(), next);
     default:
-      for (std::size_t left = items.size(); left != 0; --left, to += stride) platform::copy(to, next(to), size);
+      for (std::size_t left = items.size(); left != 0; --left, to += stride) platform::copy(to, next_of_many_lines(to), size);
   }
 }
 

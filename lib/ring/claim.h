@@ -392,6 +392,10 @@ inline std::byte* Appender::grow(std::uint64_t& offset) noexcept {
   std::byte* const room = growth_.room + added * growth_.stride;
   platform::prefetch_for_write(room + kGrowAhead);
   platform::prefetch_for_write(room + kGrowFarAhead);
+  for (std::uint64_t more = kCell; more < growth_.stride; more += kCell) {
+    platform::prefetch_for_write(room + kGrowAhead + more);
+    platform::prefetch_for_write(room + kGrowFarAhead + more);
+  }
   return room;
 }
 
