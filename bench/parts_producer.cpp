@@ -86,6 +86,7 @@ void send_many_32(benchmark::State& state) {
 }
 BENCHMARK(send_many_32)->Arg(16)->Arg(64)->Arg(256)->Arg(1 << 10)->ArgName("bytes");
 
+// So many of them, one behind the other in memory.
 void send_values(benchmark::State& state) {
   const auto bytes = static_cast<std::size_t>(state.range(0));
   const auto batch_size = static_cast<std::size_t>(state.range(1));
@@ -98,7 +99,7 @@ void send_values(benchmark::State& state) {
   for (auto _ : state) sent += static_cast<std::int64_t>(producer.send_values(batch).value());
   count(state, sent, state.range(0));
 }
-BENCHMARK(send_values)->Args({16, 2})->Args({16, 8})->Args({16, 32})->Args({16, 64})->Args({64, 2})->Args({64, 8})->Args({64, 32})->Args({64, 64});
+BENCHMARK(send_values)->ArgsProduct({{16, 64}, {2, 32}})->ArgNames({"bytes", "batch"});
 
 // With a key of 16 bytes, over so many partitions.
 void send_keyed(benchmark::State& state) {

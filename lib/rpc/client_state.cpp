@@ -294,7 +294,7 @@ Outcome<Reply> ClientState::take(std::uint64_t handle) {
   if (!ours()) return not_ok(forked());
   Slot* slot = find(handle);
   if (slot == nullptr) return not_ok(taken());
-  wait_until(kForever.count(), [slot] { return slot->decided; });
+  if (!slot->decided) wait_until(kForever.count(), [slot] { return slot->decided; });
   return take(*slot);
 }
 
@@ -302,7 +302,7 @@ Outcome<std::optional<Reply>> ClientState::next(std::uint64_t handle) {
   if (!ours()) return not_ok(forked());
   Slot* slot = find(handle);
   if (slot == nullptr) return not_ok(taken());
-  wait_until(kForever.count(), [slot] { return has_news(*slot); });
+  if (!has_news(*slot)) wait_until(kForever.count(), [slot] { return has_news(*slot); });
   if (slot->next_item < slot->items.size()) {
     Item item = std::move(slot->items[slot->next_item++]);
     if (slot->next_item == slot->items.size()) {
@@ -390,7 +390,7 @@ bool ClientState::ready(std::uint64_t handle) {
 bool ClientState::wait(std::uint64_t handle, nanoseconds timeout) {
   if (!ours()) return true;
   Slot* slot = find(handle);
-  if (slot == nullptr) return true;
+  if (slot == nullptr || has_news(*slot)) return true;
   return wait_until(after(stamper_.now(), timeout), [slot] { return has_news(*slot); });
 }
 

@@ -131,6 +131,28 @@ TEST_F(RpcTest, RepliesOutOfOrderFindTheirCalls) {
   for (int i = 0; i < 20; ++i) EXPECT_EQ(text_of(calls[static_cast<std::size_t>(i)].get()), std::to_string(i));
 }
 
+// Else a client that keeps calls in flight would wait for a further reply with each that it takes.
+TEST_F(RpcTest, WhatIsThereIsTakenWithoutALookForMore) {
+  std::vector<rpc::Responder> kept;
+  rpc::Server server = must(bus.server("test"));
+  must(server.method("keep", [&](const rpc::Incoming&, rpc::Responder responder) { kept.push_back(std::move(responder)); }));
+  must(server.start());
+  rpc::Client client = connect();
+  rpc::Call first = client.call_async("keep", kNull);
+  bool heard = false;
+  client.call_async("keep", kNull).then([&](const rpc::Outcome<rpc::Reply>& outcome) { heard = outcome.has_value(); });
+  while (kept.size() != 2) must(server.poll(0ns));
+  must(kept[0].finish(bytes("first")));
+  while (!first.ready()) {
+  }
+  must(kept[1].finish(bytes("second")));
+  EXPECT_TRUE(first.wait(1s));
+  EXPECT_EQ(text_of(first.get()), "first");
+  EXPECT_FALSE(heard);
+  client.poll(1s);
+  EXPECT_TRUE(heard);
+}
+
 TEST_F(RpcTest, RepliesThatAreKeptStayIntact) {
   Serving serving(echoing(bus));
   rpc::Client client = connect({.ring_bytes = 64 << 10});
