@@ -29,7 +29,7 @@ struct Consumer {
       for (; there < 1; now += rule.between_looks() * kPause) there += static_cast<double>(rule.between_looks() * kPause) / each;
       const std::size_t taken = std::min(static_cast<std::size_t>(there), most);
       there -= static_cast<double>(taken);
-      rule.had(taken, taken == most, waited, in_vain);
+      rule.had(taken, taken == most, waited, in_vain, size);
       waited_for += waited.ns;
     }
   }
@@ -41,6 +41,7 @@ struct Consumer {
   [[nodiscard]] std::uint64_t waits() const { return rule.between_looks() * kPause; }  // ns
 
   std::size_t most;
+  std::size_t size = 64;       // bytes of a record
   std::uint64_t polling = 30;  // ns, of a poll that finds something
   Coalescing rule{true};
   double there = 0;
@@ -59,6 +60,28 @@ TEST(Coalescing, WaitsWhereMoreComesOfIt) {
     EXPECT_GT(consumer.waits(), 1'500U) << "also while half of it is tried";
     EXPECT_LE(consumer.waits(), Coalescing::kLongestWait);
   }
+}
+
+// What is large comes less often, and is held up all the same.
+TEST(Coalescing, WaitsForLargeRecordsThatComeQuickly) {
+  for (const std::size_t size : {1u << 10, 4u << 10, 16u << 10}) {
+    const double least = static_cast<double>(size) / 24;  // ns
+    const auto large_held_up = [&](double wait) { return least * (1 + 400 / (wait + 100)); };
+    Consumer consumer;
+    consumer.size = size;
+    consumer.burst();
+    consumer.consume(large_held_up, 20'000);
+    for (int i = 0; i < 1'000; ++i) {
+      consumer.consume(large_held_up, 7);
+      EXPECT_GT(consumer.waits(), 700U) << size;
+    }
+    consumer.consume(static_cast<double>(size), 100);
+    EXPECT_TRUE(consumer.rule.hastes()) << "a byte a ns is not quick";
+  }
+  Consumer consumer;
+  consumer.burst();
+  consumer.consume([](double wait) { return 170 * (1 + 400 / (wait + 100)); }, 20'000);
+  EXPECT_TRUE(consumer.rule.hastes()) << "small ones as often as large ones of 4 KiB: that has a pace of its own";
 }
 
 // As many come in the same time, whatever the consumer does: all that a wait does is to make them late.
