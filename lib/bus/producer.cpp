@@ -168,7 +168,7 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
   if (!claim(to, shape.cells, 1, timestamp, now, claimed)) [[unlikely]]
     if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
   std::byte* room = write_front(*claimed.header, shape.lengths, envelope, timestamp);
-  if (!value.empty()) platform::copy(room, value.data(), value.size());
+  if (!value.empty()) copy_value(to, room, value);
   to.commit(claimed);
   return Placed{shape.partition, claimed.offset};
 }
@@ -208,7 +208,7 @@ Result<Placed> ProducerState::send_otherwise(Bytes value, nanoseconds timeout, s
   if (!to.claim_quietly(plain_cells(value.size()), 1, claimed)) [[unlikely]]
     return send_insisting(value, now, timeout);
   sticky_left_ -= value.size();
-  write_plain(*claimed.header, value, now);
+  write_plain(to, *claimed.header, value, now);
   to.commit(claimed);
   return Placed{sticky_, claimed.offset};
 }
@@ -219,7 +219,7 @@ Result<Placed> ProducerState::send_insisting(Bytes value, Timestamp now, nanosec
   Claimed claimed;
   if (!to.insist(plain_cells(value.size()), 1, claimed)) return send_slowly(value, timeout);
   sticky_left_ -= value.size();
-  write_plain(*claimed.header, value, now);
+  write_plain(to, *claimed.header, value, now);
   to.commit(claimed);
   return Placed{sticky_, claimed.offset};
 }

@@ -110,7 +110,7 @@ bool ProducerState::send_many_plainly(std::span<const Item> items) noexcept {
   if (unusual || cells > most_cells_ || bytes >= sticky_left_ || !to.claim(cells, items.size(), now, now, claimed)) return false;
   sticky_left_ -= bytes;
   const Bytes first = value_of(items.front());
-  write_plain(*claimed.header, first, now);
+  write_plain(to, *claimed.header, first, now);
   std::uint64_t left = claimed.cells - plain_cells(first.size());
   // Padding, if there is any, belongs to the last.
   const std::uint64_t first_cells = items.size() == 1 ? claimed.cells : plain_cells(first.size());
@@ -120,7 +120,7 @@ bool ProducerState::send_many_plainly(std::span<const Item> items) noexcept {
     const Bytes value = value_of(items[i]);
     platform::prefetch_for_write(inner.ahead(kBatchAhead));
     platform::prefetch_for_write(inner.ahead(kBatchAhead + ring::kCell));
-    write_plain(inner.header(), value, now);
+    write_plain(to, inner.header(), value, now);
     const std::uint64_t extent = i + 1 == items.size() ? left : plain_cells(value.size());
     inner.commit(extent, 1);
     left -= extent;

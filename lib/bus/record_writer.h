@@ -5,7 +5,7 @@
 
 #include "bus/headers.h"
 #include "platform/cpu.h"
-#include "ring/layout.h"
+#include "ring/claim.h"
 
 namespace arus::detail {
 
@@ -33,6 +33,13 @@ inline bool says_something(const Envelope& envelope) noexcept {
           static_cast<std::size_t>(envelope.timestamp.has_value()) | static_cast<std::size_t>(envelope.partition.has_value())) != 0;
 }
 
+inline void copy_value(ring::Appender& by, std::byte* to, Bytes value) noexcept {
+  if (value.size() >= ring::Lengths::kAlignedFrom && by.readers_are_far()) [[unlikely]]
+    platform::copy_past_caches(to, value.data(), value.size());
+  else
+    platform::copy(to, value.data(), value.size());
+}
+
 // The same for a value alone, and the value.
 constexpr ring::Lengths plain(std::size_t size) noexcept { return ring::Lengths::single(size, 0, 0, ring::Lengths::kNullKey); }
 constexpr std::uint64_t plain_at(std::size_t size) noexcept {
@@ -42,9 +49,10 @@ constexpr std::uint64_t plain_cells(std::size_t size) noexcept {
   return (plain_at(size) + size + ring::kCell - 1) >> ring::kCellShift;
 }
 static_assert(plain_at(0) == plain(0).value_at() && plain_at(1 << 20) == plain(1 << 20).value_at());
-[[gnu::always_inline]] inline void write_plain(ring::RecordHeader& header, Bytes value, Timestamp timestamp) noexcept {
+[[gnu::always_inline]] inline void write_plain(ring::Appender& by, ring::RecordHeader& header, Bytes value,
+                                               Timestamp timestamp) noexcept {
   write_words(header, plain(value.size()), timestamp);
-  platform::copy(reinterpret_cast<std::byte*>(&header) + plain_at(value.size()), value.data(), value.size());
+  copy_value(by, reinterpret_cast<std::byte*>(&header) + plain_at(value.size()), value);
 }
 
 }  // namespace arus::detail

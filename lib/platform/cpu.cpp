@@ -5,6 +5,9 @@
 #if defined(__x86_64__) && !defined(ARUS_TSAN) && !defined(ARUS_ASAN)
 #define ARUS_MOVES_STRINGS 1
 #include <cpuid.h>
+#include <emmintrin.h>
+
+#include <algorithm>
 #endif
 
 namespace arus::platform {
@@ -49,6 +52,35 @@ void copy_much(void* to, const void* from, std::size_t size) noexcept {
   }
 #endif
   std::memcpy(to, from, size);
+}
+
+// Non-temporal stores, of whole lines. They are ordered with no other stores, neither with those before nor with those after them (Intel's manual,
+// volume 3, "Memory Ordering in P6 and More Recent Processor Families"): the fences on both sides keep claim and commit around the payload.
+void copy_past_caches(void* to, const void* from, std::size_t size) noexcept {
+#if defined(ARUS_MOVES_STRINGS)
+  auto* target = static_cast<std::byte*>(to);
+  const auto* source = static_cast<const std::byte*>(from);
+  const std::size_t head = std::min(size, -reinterpret_cast<std::uintptr_t>(target) % kCacheLine);
+  std::memcpy(target, source, head);
+  _mm_sfence();
+  std::size_t at = head;
+  for (; at + kCacheLine <= size; at += kCacheLine) {
+    const auto* block = reinterpret_cast<const __m128i*>(source + at);
+    auto* line = reinterpret_cast<__m128i*>(target + at);
+    const __m128i first = _mm_loadu_si128(block);
+    const __m128i second = _mm_loadu_si128(block + 1);
+    const __m128i third = _mm_loadu_si128(block + 2);
+    const __m128i fourth = _mm_loadu_si128(block + 3);
+    _mm_stream_si128(line, first);
+    _mm_stream_si128(line + 1, second);
+    _mm_stream_si128(line + 2, third);
+    _mm_stream_si128(line + 3, fourth);
+  }
+  _mm_sfence();
+  std::memcpy(target + at, source + at, size - at);
+#else
+  copy(to, from, size);
+#endif
 }
 
 }  // namespace arus::platform

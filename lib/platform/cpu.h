@@ -156,6 +156,23 @@ inline std::uint64_t ticks() noexcept {
 #endif
 }
 
+// How many of them a load takes from where the word is. (x86: between fences that no load passes.)
+inline std::uint64_t ticks_of_load(const std::atomic<std::uint64_t>& word, std::uint64_t& value) noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_lfence();
+  const std::uint64_t from = ticks();
+  value = word.load(std::memory_order_acquire);
+  __builtin_ia32_lfence();
+  return ticks() - from;
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+  const std::uint64_t from = ticks();
+  value = word.load(std::memory_order_acquire);
+  asm volatile("isb" ::"r"(value) : "memory");
+  return ticks() - from;
+#endif
+}
+
 // The one routine that copies payload into and out of a ring. Out of a ring the copy may race with a writer by design (a lossy
 // reader checks afterwards whether it was whole), which is why TSan sees atomic words.
 inline constexpr std::size_t kLittle = 256;
@@ -251,5 +268,7 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
     copy_much(to, from, size);
 }
 #endif
+// The same into memory, as far as the processor can: for who would get it from a cache more slowly than from there.
+void copy_past_caches(void* to, const void* from, std::size_t size) noexcept;
 
 }  // namespace arus::platform

@@ -135,6 +135,7 @@ bool Appender::leave_gap(std::uint64_t a, std::uint64_t b) noexcept {
 }
 
 bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
+  distance_.look(ring_);
   // Where the last claim is this producer's as well, all since sole_since_ are.
   Settled settled;
   // (A last one that grows is not settled yet.)

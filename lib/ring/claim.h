@@ -41,6 +41,7 @@
 #include "platform/cpu.h"
 #include "platform/error.h"
 #include "platform/kill_point.h"
+#include "ring/distance.h"
 #include "ring/ring.h"
 
 namespace arus::ring {
@@ -186,6 +187,9 @@ class Appender {
   // The records of a batch; before commit_first.
   [[nodiscard]] Inner inner_of(const Claimed& claimed) const noexcept { return {ring_, claimed, id_}; }
 
+  // Whether large values had better not stay in this core's caches.
+  [[nodiscard]] bool readers_are_far() noexcept { return distance_.is_far(); }
+
   [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
   // Claims that claim() has made, or keep_open() was told of, and that are not settled.
@@ -292,6 +296,7 @@ class Appender {
   std::int64_t largest_timestamp_ = 0;
   std::int64_t looked_at_ = 0;
   Growing growth_;
+  ReaderDistance distance_;
   Refusal refusal_;
   std::vector<std::uint64_t> open_before_;  // per slot: a claim that was open at the last look; 0: none
   std::vector<std::uint64_t> settled_for_;  // per slot: the dead owner whose older claims are settled

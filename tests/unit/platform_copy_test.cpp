@@ -12,7 +12,9 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kAround = 64;
 
-TEST(PlatformCopy, WhateverTheSizeAndWherever) {
+using Copy = void (*)(void* to, const void* from, std::size_t size) noexcept;
+
+void expect_copies(Copy copy) {
   constexpr std::size_t kMost = platform::kMuch + 3 * kPage;
   std::vector<std::byte> from(kMost + 2 * kPage);
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + i / 251);
@@ -27,7 +29,7 @@ TEST(PlatformCopy, WhateverTheSizeAndWherever) {
       for (const std::size_t from_offset : {0u, 1u, 15u, 48u, 64u}) {
         std::byte* const to = memory.data() + aligned + to_offset;
         std::fill(to - kAround, to + size + kAround, std::byte{0xa5});
-        platform::copy(to, from.data() + from_offset, size);
+        copy(to, from.data() + from_offset, size);
         ASSERT_TRUE(std::equal(to, to + size, from.begin() + static_cast<std::ptrdiff_t>(from_offset)))
             << size << " to " << to_offset << " from " << from_offset;
         const auto untouched = [](std::byte one) { return one == std::byte{0xa5}; };
@@ -37,6 +39,10 @@ TEST(PlatformCopy, WhateverTheSizeAndWherever) {
     }
   }
 }
+
+TEST(PlatformCopy, WhateverTheSizeAndWherever) { expect_copies(&platform::copy); }
+
+TEST(PlatformCopy, PastCaches) { expect_copies(&platform::copy_past_caches); }
 
 // Values of kSize, each from somewhere else, `stride` apart.
 template <std::size_t kSize>
