@@ -18,6 +18,8 @@ endif()
 
 # Nobody replaces a function of arus at load time, so the compiler may look into those that are not inline.
 add_compile_options(-fno-semantic-interposition)
+# Where in its lines a function stands is not left to what comes before it: that made a send take 12.5 or 14.3 ns.
+add_compile_options(-falign-functions=64)
 
 if(ARUS_DEVELOPER_MODE)
   add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
