@@ -111,7 +111,7 @@ class Call {
   [[nodiscard]] bool ready();
   // Until it is ready, for `timeout` at most; ready().
   bool wait(std::chrono::nanoseconds timeout);
-  // Waits for the outcome and takes it. Once; afterwards the Call is empty.
+  // Waits for the outcome and takes it; one that is there, without a look at other calls. Once; afterwards the Call is empty.
   Outcome<Reply> get();
   // The outcome is `cancelled` from here on, unless there is one already; the server is told.
   void cancel();

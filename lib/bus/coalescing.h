@@ -3,7 +3,7 @@
 // A batch that is not full means that the consumer is faster than it need be: letting more arrive makes both sides touch fewer shared
 // lines, and keeps the reader away from what is being written. (Even so the end of what there is would be just that, by the time that the reader
 // comes there: see PartitionReader::behind_producers().) A single record means that somebody waits for an answer to it. What comes less often than
-// one in kWorth, or more slowly than kWorthBytes, comes as well without waiting, and is not late then. Behind a full batch there is more: no wait
+// one in kWorth and more slowly than kWorthBytes comes as well without waiting, and is not late then. Behind a full batch there is more: no wait
 // before the next look.
 //
 // Records that are sent as quickly as can be come more quickly if they may come together; those that are sent at a pace of their own only come

@@ -238,7 +238,7 @@ Result<std::size_t> ProducerState::send_many_slowly(std::span<const Item> items,
           room = write_words(inner.header(), shape.lengths, timestamp);
         else
           room = write_front(inner.header(), shape.lengths, envelope, timestamp);
-        if (!value.empty()) platform::copy(room, value.data(), value.size());
+        if (!value.empty()) copy_value(to, room, value);
       }
       if (i == 0)
         inner.pass(shape.cells, many);

@@ -34,7 +34,7 @@ inline bool says_something(const Envelope& envelope) noexcept {
 }
 
 inline void copy_value(ring::Appender& by, std::byte* to, Bytes value) noexcept {
-  if (value.size() >= ring::Lengths::kAlignedFrom && by.readers_are_far()) [[unlikely]]
+  if (platform::kPastCaches && value.size() >= ring::Lengths::kAlignedFrom && by.readers_are_far()) [[unlikely]]
     platform::copy_past_caches(to, value.data(), value.size());
   else
     platform::copy(to, value.data(), value.size());

@@ -1,5 +1,5 @@
-// What the processor gives: pauses, fences, a 16-byte compare-and-swap, prefetching, the time-stamp counter, and the one copy
-// routine. Everything that ThreadSanitizer cannot see (assembly, stand-alone fences, copies that race by design) is wrapped here
+// What the processor gives: pauses, fences, a 16-byte compare-and-swap, prefetching, the time-stamp counter, and the copy
+// routines. Everything that ThreadSanitizer cannot see (assembly, stand-alone fences, copies that race by design) is wrapped here
 // and has a twin that it can see.
 #pragma once
 
@@ -156,24 +156,22 @@ inline std::uint64_t ticks() noexcept {
 #endif
 }
 
-// How many of them a load takes from where the word is. (x86: between fences that no load passes.)
+// How many of them a load takes, the line that it needs included; 0: nobody knows.
 inline std::uint64_t ticks_of_load(const std::atomic<std::uint64_t>& word, std::uint64_t& value) noexcept {
 #if defined(__x86_64__)
   __builtin_ia32_lfence();
   const std::uint64_t from = ticks();
+  __builtin_ia32_lfence();
   value = word.load(std::memory_order_acquire);
   __builtin_ia32_lfence();
   return ticks() - from;
-#elif defined(__aarch64__)
-  asm volatile("isb" ::: "memory");
-  const std::uint64_t from = ticks();
+#else
   value = word.load(std::memory_order_acquire);
-  asm volatile("isb" ::"r"(value) : "memory");
-  return ticks() - from;
+  return 0;
 #endif
 }
 
-// The one routine that copies payload into and out of a ring. Out of a ring the copy may race with a writer by design (a lossy
+// The routine that copies payload into and out of a ring (and copy_past_caches() where a producer knows better). Out of a ring the copy may race with a writer by design (a lossy
 // reader checks afterwards whether it was whole), which is why TSan sees atomic words.
 inline constexpr std::size_t kLittle = 256;
 inline constexpr std::size_t kMuch = 256u << 10;
@@ -268,7 +266,12 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
     copy_much(to, from, size);
 }
 #endif
-// The same into memory, as far as the processor can: for who would get it from a cache more slowly than from there.
+// The same into memory, for who would get it from a cache more slowly than from there; or just the same, where there is no such way.
+#if defined(__x86_64__) && !defined(ARUS_TSAN) && !defined(ARUS_ASAN)
+inline constexpr bool kPastCaches = true;
+#else
+inline constexpr bool kPastCaches = false;
+#endif
 void copy_past_caches(void* to, const void* from, std::size_t size) noexcept;
 
 }  // namespace arus::platform

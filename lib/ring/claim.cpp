@@ -147,6 +147,7 @@ bool Appender::find_room(std::uint64_t need, std::uint64_t tail) noexcept {
   }
   const std::uint64_t limit = make_room(ring_, need, slot_->incarnation.load(memory_order_relaxed), refusal_, settled);
   limit_ = std::max(limit_, limit);
+  distance_.saw(ring_);
   return limit != 0;
 }
 

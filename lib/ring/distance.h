@@ -1,7 +1,7 @@
-// How far away those are who read a ring, as one of its producers sees it: further than memory, or not.
+// How far away those are who read a ring, as one of its producers sees it: about as far as memory and further, or not.
 //
-// What one core has written comes to another from its cache: on the machines that were measured in 40 to 60 ns where they share the last cache,
-// in 130 to 230 where they do not. From memory it comes in about 100, and there a reader that goes through it in order gets many lines at once,
+// What one core has written comes to another from its cache: on the machine that was measured in 50 to 60 ns where they share the last cache,
+// in 140 to 240 where they do not. From memory it comes in about 100, and there a reader that goes through it in order gets many lines at once,
 // which a foreign cache gives one after the other: large values had better go there then (platform::copy_past_caches).
 //
 // The sample is the line of a group's cursor, which its reader has written since the last look; the producer reads it anyway when it looks for
@@ -33,8 +33,12 @@ class ReaderDistance {
     if (same_ >= kStill || cursor_status(cursor.state.load(std::memory_order_relaxed)) != CursorStatus::active) {
       watched_ = (watched_ + 1) % ring.cursor_count;
       last_ = ring.cursors[watched_].position.load(std::memory_order_relaxed);
-      same_ = 0;
+      same_ = slow_ = 0;
     }
+  }
+  // Behind it, when the cursors have been read: what has not been written since is not far because it is here.
+  void saw(const Ring& ring) noexcept {
+    if (ring.cursor_count != 0) last_ = ring.cursors[watched_ % ring.cursor_count].position.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint32_t watched() const noexcept { return watched_; }  // index of a cursor
   // It stands there, and to know that took so many ns; 0: nobody knows how many.
@@ -52,7 +56,7 @@ class ReaderDistance {
   }
 
  private:
-  static constexpr std::uint64_t kMemory = 90;    // ns
+  static constexpr std::uint64_t kMemory = 100;   // ns
   static constexpr std::uint32_t kEnough = 4;     // in a row: one alone may have been interrupted
   static constexpr std::uint32_t kStill = 1'000;  // looks at a reader that does not move, before another one is watched
 

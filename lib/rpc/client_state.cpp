@@ -103,6 +103,8 @@ Status ClientState::cannot_begin(std::string_view method, nanoseconds timeout) c
   ++calls_;
   if (channels_.size() == 1) channels_.front()->prefetch();
   const nanoseconds timeout = options.timeout.value_or(config_.timeout);
+  if (free_.empty()) [[unlikely]]
+    receive_all();  // a call that was given up has its slot until the server has answered it
   if (timeout <= nanoseconds::zero() || loaning_ || free_.empty()) [[unlikely]] {
     why = cannot_begin(method, timeout);
     return nullptr;
@@ -390,7 +392,12 @@ bool ClientState::ready(std::uint64_t handle) {
 bool ClientState::wait(std::uint64_t handle, nanoseconds timeout) {
   if (!ours()) return true;
   Slot* slot = find(handle);
-  if (slot == nullptr || has_news(*slot)) return true;
+  if (slot == nullptr) return true;
+  if (has_news(*slot)) {  // a look at the others all the same: a caller may wait for what one of them does
+    receive_all();
+    run_ready();
+    return true;
+  }
   return wait_until(after(stamper_.now(), timeout), [slot] { return has_news(*slot); });
 }
 

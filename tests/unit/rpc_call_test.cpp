@@ -133,24 +133,56 @@ TEST_F(RpcTest, RepliesOutOfOrderFindTheirCalls) {
 
 // Else a client that keeps calls in flight would wait for a further reply with each that it takes.
 TEST_F(RpcTest, WhatIsThereIsTakenWithoutALookForMore) {
+  bool heard = false;
   std::vector<rpc::Responder> kept;
   rpc::Server server = must(bus.server("test"));
   must(server.method("keep", [&](const rpc::Incoming&, rpc::Responder responder) { kept.push_back(std::move(responder)); }));
   must(server.start());
   rpc::Client client = connect();
   rpc::Call first = client.call_async("keep", kNull);
-  bool heard = false;
   client.call_async("keep", kNull).then([&](const rpc::Outcome<rpc::Reply>& outcome) { heard = outcome.has_value(); });
-  while (kept.size() != 2) must(server.poll(0ns));
+  for (int i = 0; i < 100 && kept.size() != 2; ++i) must(server.poll(100ms));
+  ASSERT_EQ(kept.size(), 2u);
   must(kept[0].finish(bytes("first")));
-  while (!first.ready()) {
-  }
+  ASSERT_TRUE(first.wait(kSoon));
   must(kept[1].finish(bytes("second")));
-  EXPECT_TRUE(first.wait(1s));
   EXPECT_EQ(text_of(first.get()), "first");
   EXPECT_FALSE(heard);
   client.poll(1s);
   EXPECT_TRUE(heard);
+}
+
+// … and one that waits for an ended one looks at the others: what they do may be what it waits for.
+TEST_F(RpcTest, WaitingForWhatIsThereLooksForMore) {
+  bool heard = false;
+  Serving serving(echoing(bus));
+  rpc::Client client = connect();
+  rpc::Call first = client.call_async("echo", bytes("first"));
+  ASSERT_TRUE(first.wait(kSoon));
+  client.call_async("echo", bytes("second")).then([&](const rpc::Outcome<rpc::Reply>& outcome) { heard = outcome.has_value(); });
+  for (int i = 0; i < 10'000 && !heard; ++i) {
+    EXPECT_TRUE(first.wait(1ms));
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_TRUE(heard);
+}
+
+// The slot of a call that was given up is free again when the server has answered it, though nobody waits for that.
+TEST_F(RpcTest, CallsThatAreGivenUpDoNotUseUpTheSlots) {
+  Serving serving(echoing(bus));
+  rpc::Client client = connect({.max_in_flight = 2});
+  int begun = 0;
+  for (int i = 0; i < 10'000 && begun < 20; ++i) {
+    rpc::Call call = client.call_async("echo", bytes("x"));
+    call.cancel();
+    const auto outcome = call.get();
+    ASSERT_FALSE(outcome);
+    if (outcome.error().code() == Code::cancelled)
+      ++begun;
+    else
+      std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_EQ(begun, 20);
 }
 
 TEST_F(RpcTest, RepliesThatAreKeptStayIntact) {
