@@ -47,8 +47,8 @@ struct Wait {
   };
   Mode mode = Mode::spin_then_sleep;
   std::chrono::nanoseconds spin = std::chrono::microseconds(27);  // of spin_then_sleep, before it sleeps
-  // From 10 M records/s or 2 GB/s on, wait before a look: for about 14 us at most where more records come in the same time that way, which is tried now
-  // and then; else for less than 0.5 us. Throughput for latency.
+  // From 10 M records/s or 2 GB/s on, wait before a look: for about 14 us at most where more records come in the same time that way, which is
+  // tried now and then; else for less than 0.5 us. Throughput for latency.
   bool coalesce = true;
 
   static constexpr Wait spinning() noexcept { return {.mode = Mode::spin}; }

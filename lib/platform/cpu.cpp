@@ -56,6 +56,7 @@ void copy_much(void* to, const void* from, std::size_t size) noexcept {
 
 // Non-temporal stores, of whole lines. They are ordered with no other stores, neither with those before nor with those after them (Intel's manual,
 // volume 3, "Memory Ordering in P6 and More Recent Processor Families"): the fences on both sides keep claim and commit around the payload.
+// What is on its way when its process dies arrives all the same, as the kernel is entered: it is the payload of a claim that is open.
 void copy_past_caches(void* to, const void* from, std::size_t size) noexcept {
 #if defined(ARUS_MOVES_STRINGS)
   auto* target = static_cast<std::byte*>(to);

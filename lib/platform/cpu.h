@@ -171,8 +171,8 @@ inline std::uint64_t ticks_of_load(const std::atomic<std::uint64_t>& word, std::
 #endif
 }
 
-// The routine that copies payload into and out of a ring (and copy_past_caches() where a producer knows better). Out of a ring the copy may race with a writer by design (a lossy
-// reader checks afterwards whether it was whole), which is why TSan sees atomic words.
+// The routine that copies payload into and out of a ring (and copy_past_caches() where a producer knows better). Out of a ring the copy may race
+// with a writer by design (a lossy reader checks afterwards whether it was whole), which is why TSan sees atomic words.
 inline constexpr std::size_t kLittle = 256;
 inline constexpr std::size_t kMuch = 256u << 10;
 // From kMuch on.

@@ -5,7 +5,8 @@
 // which a foreign cache gives one after the other: large values had better go there then (platform::copy_past_caches).
 //
 // The sample is the line of a group's cursor, which its reader has written since the last look; the producer reads it anyway when it looks for
-// room. Only while somebody asks. Observers have no cursor: they count as near.
+// room. Only while somebody asks. Observers have no cursor: they count as near. Of several groups one is watched, another one when that does not
+// move or is gone. What stands there is compared and nothing else: whatever it is, it only decides how values are copied.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,7 @@ class ReaderDistance {
       same_ = slow_ = 0;
     }
   }
-  // Behind it, when the cursors have been read: what has not been written since is not far because it is here.
+  // Behind it, when the cursors have been read: what is not written again until the next look is here, and says nothing.
   void saw(const Ring& ring) noexcept {
     if (ring.cursor_count != 0) last_ = ring.cursors[watched_ % ring.cursor_count].position.load(std::memory_order_relaxed);
   }
