@@ -33,6 +33,7 @@ inline bool says_something(const Envelope& envelope) noexcept {
           static_cast<std::size_t>(envelope.timestamp.has_value()) | static_cast<std::size_t>(envelope.partition.has_value())) != 0;
 }
 
+// What is large goes past the caches where those who read are far: whoever writes a value goes this way.
 inline void copy_value(ring::Appender& by, std::byte* to, Bytes value) noexcept {
   if (platform::kPastCaches && value.size() >= ring::Lengths::kAlignedFrom && by.readers_are_far()) [[unlikely]]
     platform::copy_past_caches(to, value.data(), value.size());

@@ -1,7 +1,7 @@
 // How far away those are who read a ring, as one of its producers sees it: about as far as memory and further, or not.
 //
-// What one core has written comes to another from its cache: on the machine that was measured in 50 to 60 ns where they share the last cache,
-// in 140 to 240 where they do not. From memory it comes in about 100, and there a reader that goes through it in order gets many lines at once,
+// What one core has written comes to another from its cache: on the machine that was measured in 40 to 60 ns where they share the last cache,
+// in 130 to 230 where they do not. From memory it comes in about 100, and there a reader that goes through it in order gets many lines at once,
 // which a foreign cache gives one after the other: large values had better go there then (platform::copy_past_caches).
 //
 // The sample is the line of a group's cursor, which its reader has written since the last look; the producer reads it anyway when it looks for

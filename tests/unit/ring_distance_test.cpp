@@ -42,27 +42,29 @@ TEST(RingDistance, AClockThatIsNotKnownSaysNear) {
   EXPECT_FALSE(distance.is_far());
 }
 
-TEST(RingDistance, WhoComesAfterAReaderThatWasFarIsNearAtFirst) {
-  RawRing raw;
-  raw.join(0, RawRing::kC, raw.alive());
-  ReaderDistance distance;
-  for (std::uint64_t i = 1; i < 10; ++i) distance.note(i, kFar);
-  EXPECT_TRUE(distance.is_far());
-  raw.cursor(0).state = 0;
-  distance.look(raw.ring);
-  EXPECT_FALSE(distance.is_far());
+// Whoever stands at 0 is far.
+class RingDistanceOfOne : public testing::Test {
+ protected:
+  RingDistanceOfOne() {
+    raw_.join(0, RawRing::kC, raw_.alive());
+    for (std::uint64_t i = 1; i < 10; ++i) distance_.note(i, kFar);
+    EXPECT_TRUE(distance_.is_far());
+  }
+  RawRing raw_;
+  ReaderDistance distance_;
+};
+
+TEST_F(RingDistanceOfOne, WhoComesAfterwardsIsNearAtFirst) {
+  raw_.cursor(0).state = 0;
+  distance_.look(raw_.ring);
+  EXPECT_FALSE(distance_.is_far());
 }
 
-TEST(RingDistance, WhatWasReadMeanwhileSaysNothing) {
-  RawRing raw;
-  raw.join(0, RawRing::kC, raw.alive());
-  ReaderDistance distance;
-  for (std::uint64_t i = 1; i < 10; ++i) distance.note(i, kFar);
-  raw.cursor(0).position = RawRing::kC + 5;
-  distance.saw(raw.ring);
-  EXPECT_TRUE(distance.is_far());
-  distance.look(raw.ring);
-  EXPECT_TRUE(distance.is_far()) << "a line that is here is not near for that";
+TEST_F(RingDistanceOfOne, WhatWasReadMeanwhileSaysNothing) {
+  raw_.cursor(0).position = RawRing::kC + 5;
+  distance_.saw(raw_.ring);
+  distance_.look(raw_.ring);
+  EXPECT_TRUE(distance_.is_far()) << "a line that is here is not near for that";
 }
 
 TEST(RingDistance, WatchesAReaderThatIsThereAndMoves) {

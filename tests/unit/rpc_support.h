@@ -31,6 +31,15 @@ testing::AssertionResult ends(const tl::expected<T, rpc::Status>& outcome, rpc::
   return testing::AssertionSuccess() << "it is " << rpc::to_string(code) << ": " << status.message();
 }
 
+// A server whose method "echo" answers with the request.
+inline const auto echo = [](const rpc::Incoming& request) { return request.body(); };
+
+inline rpc::Server echoing(Bus& bus, const rpc::ServerConfig& config = {}) {
+  rpc::Server server = must(bus.server("test", config));
+  must(server.method("echo", echo));
+  return server;
+}
+
 // A server that runs on a thread of its own until the end of the test.
 class Serving {
  public:
