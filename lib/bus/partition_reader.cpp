@@ -60,7 +60,7 @@ Result<void> PartitionReader::begin_at(const group::Resumption& resumption) {
   if (resumption.from == group::Resumption::From::start) {
     began_group_ = true;
     if (auto begun = begin(how_.start); !begun) return begun;
-    group::begin_committed(*cursor_, next_offset());
+    begin_committed();
     group::set_limit(*cursor_, how_.policy, ahead_);
     return {};
   }
@@ -126,9 +126,17 @@ Result<void> PartitionReader::seek(Start to) {
   if (!in_group()) return {};
   // A successor looks for the committed offset from the cursor on: the cursor is never ahead of it.
   if (position_ < settled_) cursor_->position.store(settled_ = position_, memory_order_release);
-  group::begin_committed(*cursor_, next_offset());
+  begin_committed();
   group::set_limit(*cursor_, how_.policy, ahead_);
   return {};
+}
+
+// A successor goes on where this reader begins, and not where its cursor stands.
+void PartitionReader::begin_committed() noexcept {
+  if (expect_ == Expect::from_lost)
+    group::commit_apart(*cursor_, next_offset(), settled_);
+  else
+    group::begin_committed(*cursor_, next_offset());
 }
 
 std::uint64_t PartitionReader::lag() const noexcept {
@@ -338,7 +346,10 @@ Result<void> PartitionReader::settle_at(std::uint64_t offset, std::uint64_t posi
   const std::uint64_t state = cursor_->state.load(memory_order_acquire);
   if (state != cursor_state_) [[unlikely]]
     return begin_again(offset, position, ring::cursor_status(state));
-  publish(offset, position);
+  if (position == position_ && expect_ == Expect::from_lost)  // lapped, and it has not come to a record since
+    publish_apart(offset, position);
+  else
+    publish(offset, position);
   was_evicted_ = false;
   if (ahead_ != 0) [[unlikely]] {
     ahead_ = 0;
@@ -357,9 +368,17 @@ Result<void> PartitionReader::settle_before(std::uint64_t offset) {
   if (offset == next_offset()) return settle();
   std::uint64_t position = settled_;
   const auto beyond = std::find_if(handed_.begin(), handed_.end(), [&](const Handed& end) { return end.offset > offset; });
-  if (beyond != handed_.begin()) position = (beyond - 1)->position;
+  if (beyond != handed_.begin())
+    position = std::max(position, (beyond - 1)->position);  // where it was evicted, it stands further on
   handed_.erase(handed_.begin(), beyond);
   return settle_at(offset, position);
+}
+
+void PartitionReader::publish_apart(std::uint64_t offset, std::uint64_t position) noexcept {
+  group::commit_apart(*cursor_, offset, position);
+  settled_ = position;
+  partly_ = false;
+  ring_.room.wake();
 }
 
 // The group was evicted while this reader lives. What it was handed is whole, for it was copied; what is settled stays so; and where
@@ -367,14 +386,21 @@ Result<void> PartitionReader::settle_before(std::uint64_t offset) {
 Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t position, ring::CursorStatus why) {
   if (!is_owner()) return lost_it();
   become_unusual();
+  const bool apart = position == position_ ? expect_ == Expect::from_lost : group::stands_apart(*cursor_);
   cursor_->committed.store(offset, memory_order_release);
   const auto resumption = group::resume(ring_, *cursor_, how_.policy);
   cursor_state_ = resumption.state;
   settled_ = resumption.position;
   if (position_ >= resumption.position) {
-    group::begin_committed(*cursor_, offset);
-    partly_ = offset != next_offset();
-    if (position > settled_) publish(offset, position);  // else it would count as a ring behind
+    // What was handed out and not committed may be overwritten by now: a successor will not find it.
+    if (apart || position < settled_) {
+      publish_apart(offset, std::max(position, settled_));
+      partly_ = offset != next_offset();
+    } else {
+      group::begin_committed(*cursor_, offset);
+      partly_ = offset != next_offset();
+      if (position > settled_) publish(offset, position);  // else it would count as a ring behind
+    }
   } else {
     position_ = resumption.position;
     expect_ = Expect::from_lost;

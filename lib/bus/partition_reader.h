@@ -132,7 +132,10 @@ class PartitionReader {
   Result<void> begin_again(std::uint64_t offset, std::uint64_t position, ring::CursorStatus why);
   [[nodiscard]] bool is_owner() const noexcept;
   tl::unexpected<Error> lost_it() const;
+  void begin_committed() noexcept;
   void publish(std::uint64_t offset, std::uint64_t position) noexcept;
+  // The same where what stands between the two was lost.
+  void publish_apart(std::uint64_t offset, std::uint64_t position) noexcept;
   [[nodiscard]] bool is_settled() const noexcept { return position_ == settled_ && !partly_; }
   bool bridge(std::uint64_t offset, RecordBuffer& buffer);
   bool resume_if_lapped() noexcept;

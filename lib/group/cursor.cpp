@@ -120,6 +120,19 @@ void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
   cursor.rejoined.store(0, memory_order_release);
 }
 
+void commit_apart(Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept {
+  const std::uint64_t fresh = cursor.rejoined.load(memory_order_relaxed) & kFresh;
+  cursor.rejoined.store(fresh | kSomewhere, memory_order_release);
+  cursor.committed.store(offset, memory_order_release);
+  ARUS_KILL_POINT("G-apart");
+  cursor.position.store(position, memory_order_release);
+  cursor.rejoined.store(position, memory_order_release);
+}
+
+bool stands_apart(const Cursor& cursor) noexcept {
+  return is_apart(cursor.rejoined.load(memory_order_relaxed), cursor.position.load(memory_order_relaxed));
+}
+
 void forget(Cursor& cursor) noexcept {
   const std::uint64_t state = cursor.state.load(memory_order_acquire);
   cursor.state.store(ring::cursor_state((state >> 8) + 1, CursorStatus::free), memory_order_release);

@@ -12,6 +12,7 @@
 //   G-taken           the same, with this reader's generation
 //   G-joined          a position that committed knows nothing of: `rejoined` says so, and the next one joins or begins anew
 //   G-begun           committed stands, `rejoined` is set still: the next one begins anew, nothing was handed out in between
+//   G-apart           `rejoined` says that position and committed are two places, whichever of them stands: what is between was lost
 //   cursor-committed  committed is ahead of position: the next one passes over what is settled (bus/partition_reader.cpp)
 //   G-let-go          a promise that nobody was told of: whoever waits for the partition looks every 50 ms
 //   G-guarded         a promise on behalf of a dead reader: as above
@@ -57,6 +58,11 @@ void guard(ring::Cursor& cursor, std::uint64_t next, const platform::Leases& lea
 
 // The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
 void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
+// The same, and also later, where what stands between `offset` and the cursor was lost: how far that goes shows in the next record only. A
+// successor is told of it.
+void commit_apart(ring::Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept;
+// Whether a successor would be.
+bool stands_apart(const ring::Cursor& cursor) noexcept;
 // Only when the beginning stands can a group be too far behind it. `ahead`: how many cells the beginning is ahead of the cursor, which
 // goes there over settled records only.
 void set_limit(ring::Cursor& cursor, const Policy& policy, std::uint64_t ahead) noexcept;

@@ -402,5 +402,68 @@ TEST_F(ApiGrace, OfOneThatCouldNotSayGoodbye) {
     EXPECT_EQ(file.path().string().find(".left-"), std::string::npos) << file.path();
 }
 
+// A reader that was evicted may be evicted once more, or be gone, before it has come to a record: then the committed offset and the cursor are
+// two places, and what lies between was lost. Nothing is ever uncommitted here.
+TEST_F(ApiDelivery, WhoFollowsAnEvictedReaderTellsWhatWasLost) {
+  std::uint64_t next = 0;
+  const auto look = [&](Consumer& consumer) {
+    const Polled batch = consumer.poll(0ns);
+    if (!batch) {
+      EXPECT_TRUE(fails(batch, Errc::evicted));
+      return;
+    }
+    for (const Gap& gap : batch->gaps()) {
+      EXPECT_EQ(gap.kind, Gap::Kind::lost) << describe(gap);
+      next = gap.to;
+    }
+    for (const Record& record : *batch) next = record.offset() + 1;
+  };
+  ConsumerConfig limited{.group = "limited", .start = Start::earliest, .evict_behind_records = 4};
+  ConsumerConfig lossy{.group = "lossy", .start = Start::earliest, .delivery = Delivery::lossy};
+  for (ConsumerConfig config : {limited, lossy}) {
+    for (const bool auto_commit : {true, false}) {
+      config.auto_commit = auto_commit;
+      config.group += auto_commit ? "" : "-by-hand";
+      for (int more = 1; more <= 40 && !HasFailure(); ++more) {
+        SCOPED_TRACE(config.group + ", " + std::to_string(more));
+        Consumer consumer = join(config);
+        send(1);
+        for (int i = 0; i < 10 && next != end(); ++i) look(consumer);
+        ASSERT_EQ(next, end());
+        must(consumer.commit());
+        send(more);  // handed out, and not committed
+        look(consumer);
+        send(2 * kLap);
+        look(consumer);
+        if (more % 3 == 0 && config.delivery == Delivery::lossless) must(must(bus.group(config.group)).evict(true));
+        send(more % 20);
+        look(consumer);
+      }
+    }
+  }
+}
+
+// The same of a place that is gone, and of a reader that has not come to a record yet.
+TEST_F(ApiDelivery, WhoFollowsOneThatBeganAtALostOffsetTellsSo) {
+  send(3 * kLap);
+  const auto first_gap = [&](const ConsumerConfig& config) {
+    Consumer follower = join(config);
+    const Batch batch = must(follower.poll(0ns));
+    return batch.gaps().empty() ? std::string("none") : describe(batch.gaps()[0]);
+  };
+  for (const Delivery delivery : {Delivery::lossless, Delivery::lossy}) {
+    ConsumerConfig config{.group = "g", .start = Start::offset(2), .delivery = delivery};
+    config.group += delivery == Delivery::lossy ? "-lossy" : "";
+    must(join(config).commit());
+    EXPECT_EQ(first_gap(config).substr(0, 10), "lost 0 [2,");
+    {
+      Consumer consumer = join(config);
+      must(consumer.poll(0ns));
+      must(consumer.seek("t", 0, Start::offset(5)));
+    }
+    EXPECT_EQ(first_gap(config).substr(0, 10), "lost 0 [5,");
+  }
+}
+
 }  // namespace
 }  // namespace arus::test
