@@ -19,12 +19,15 @@ constinit std::atomic<const std::atomic<std::uint64_t>*> fork_page{&no_generatio
 namespace {
 
 std::atomic<std::uint64_t> generations{0};
+constinit std::atomic<std::atomic<std::uint64_t>*> own_page{nullptr};  // that in_child() may use; null: there is none
 
 // A fixed table, so that the handler in the child (where only async-signal-safe calls are allowed) neither locks nor allocates.
 constexpr std::size_t kMostDescriptors = 1024;
 std::array<std::atomic<int>, kMostDescriptors> to_close{};  // descriptor + 1; 0 is free
 
+// (The page is wiped once more: QEMU's user emulation takes MADV_WIPEONFORK and does nothing, and a sandbox's kernel may not know it.)
 void in_child() {
+  if (auto* const page = own_page.load(std::memory_order_relaxed); page != nullptr) page->store(0, std::memory_order_relaxed);
   for (auto& entry : to_close) {
     const int descriptor = entry.exchange(0, std::memory_order_relaxed) - 1;
     if (descriptor >= 0) close(descriptor);
@@ -35,7 +38,8 @@ std::atomic<std::uint64_t>* new_page() {
   void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return nullptr;
   madvise(page, 4096, MADV_WIPEONFORK);
-  return ::new (page) std::atomic<std::uint64_t>(0);
+  own_page.store(::new (page) std::atomic<std::uint64_t>(0), std::memory_order_relaxed);
+  return own_page.load(std::memory_order_relaxed);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Knowing that one runs in a forked child. The parent's endpoints must not be used there: their claims, cursors and leases
-// belong to the parent. A page that the kernel wipes on fork tells (MADV_WIPEONFORK), at the price of one load; the descriptors
-// of leases and locks are closed in the child, so that they do not outlive the parent there.
+// belong to the parent. A page that is wiped on fork tells, at the price of one load: by the kernel (MADV_WIPEONFORK), which sees a raw clone() as
+// well, and by a handler in the child (pthread_atfork), where the kernel does not. The descriptors of leases and locks are closed in the child, so
+// that they do not outlive the parent there.
 #pragma once
 
 #include <atomic>

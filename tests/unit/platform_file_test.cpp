@@ -1,5 +1,6 @@
 // Files, segments, locks and leases: what the kernel is asked for, and each error.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cstring>
@@ -312,6 +313,21 @@ TEST(PlatformFork, AChildIsAnotherProcess) {
               EXPECT_EQ(in_child([&] { EXPECT_FALSE(platform::same_process(own)); }), 0);
             }),
             0);
+  EXPECT_TRUE(platform::same_process(generation));
+}
+
+// As where the kernel takes MADV_WIPEONFORK and does nothing.
+TEST(PlatformFork, AChildIsAnotherProcessAlsoWithoutTheKernel) {
+  const std::uint64_t generation = platform::fork_generation();
+  const auto page = reinterpret_cast<std::uintptr_t>(platform::detail::fork_page.load()) & ~std::uintptr_t{4095};
+  const auto advise = [&](int advice) { return madvise(reinterpret_cast<void*>(page), 4096, advice); };
+  ASSERT_EQ(advise(MADV_KEEPONFORK), 0);
+  EXPECT_EQ(in_child([&] {
+              EXPECT_FALSE(platform::same_process(generation));
+              EXPECT_NE(platform::fork_generation(), generation);
+            }),
+            0);
+  ASSERT_EQ(advise(MADV_WIPEONFORK), 0);
   EXPECT_TRUE(platform::same_process(generation));
 }
 
