@@ -18,8 +18,8 @@ void expect_copies(Copy copy) {
   constexpr std::size_t kMost = platform::kMuch + 3 * kPage;
   std::vector<std::byte> from(kMost + 2 * kPage);
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + i / 251);
-  std::vector<std::byte> memory(kMost + 3 * kPage);
-  const std::size_t aligned = kPage - reinterpret_cast<std::uintptr_t>(memory.data()) % kPage;
+  std::vector<std::byte> memory(kMost + 4 * kPage);
+  const std::size_t aligned = 2 * kPage - reinterpret_cast<std::uintptr_t>(memory.data()) % kPage;
   std::vector<std::size_t> sizes(platform::kLittle + 3);
   for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = i;
   for (const std::size_t much : {platform::kMuch - 1, platform::kMuch, platform::kMuch + 1, platform::kMuch + kPage + 17})
