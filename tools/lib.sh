@@ -44,6 +44,17 @@ need_packages() {
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
   local log
   log=$(mktemp)
+  # Packages of another architecture stand beside this one's, or are not installed.
+  if [[ ${missing[*]} == *:* ]]; then
+    apt+=(--no-remove)
+    local name foreign
+    for name in "${missing[@]}"; do
+      foreign=${name##*:}
+      if [[ $name == *:* && $(dpkg --print-architecture; dpkg --print-foreign-architectures) != *"$foreign"* ]]; then
+        "${as_root[@]}" dpkg --add-architecture "$foreign" || return 1
+      fi
+    done
+  fi
   # The package lists of a fresh image are empty, those of an old one stale: fetch them once if the first attempt fails.
   if "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null ||
     { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then

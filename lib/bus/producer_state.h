@@ -51,7 +51,7 @@ class ProducerState {
  private:
   static constexpr std::size_t kEndless = ~std::size_t{0};
   // A burst. (Where every step takes long it is slower.)
-#if defined(ARUS_KILL_POINTS) || defined(ARUS_TSAN) || defined(ARUS_ASAN)
+#if defined(ARUS_KILL_POINTS) || defined(ARUS_TSAN) || defined(ARUS_ASAN) || defined(ARUS_EMULATED)
   static constexpr std::uint64_t kSlowness = 100'000;
   static constexpr std::uint64_t kAlone = 8;
 #else

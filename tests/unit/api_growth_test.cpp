@@ -80,6 +80,9 @@ class ApiGrowth : public ApiTest {
 };
 
 TEST_F(ApiGrowth, EachIsThereAtOnceForEveryReader) {
+#if defined(ARUS_EMULATED)
+  GTEST_SKIP() << "under emulation four polls take longer than a record grows";
+#endif
   for (const std::uint32_t most : {1u, 3u, 256u, 257u}) {
     const Producers producers = most % 2 != 0 ? Producers::single : Producers::many;
     Producer producer = must(create("t", {.partition_bytes = 1 << 20, .producers = producers}).producer());
