@@ -180,8 +180,15 @@ class Round {
   void finish() {
     wake(true);
     world_.ledger().flag(kGo).store(1);
-    for (Process& producer : producers_)
-      if (const Ending how = end_of(producer); !how.good()) world_.ledger().fail("a producer " + to_string(how));
+    // The last member of a group may be leaving, and a producer may wait for that group still.
+    for (Process& producer : producers_) {
+      Ending how{};
+      while (producer.running() && !producer.ended(how)) {
+        look();
+        nap(milliseconds(1));
+      }
+      if (!how.good()) world_.ledger().fail("a producer " + to_string(how));
+    }
     // One record behind whatever hole may be at the end of a partition.
     const std::uint32_t last = world_.new_sender();
     if (Process process = Process::run([&] { team_.send(last, {}, [](std::uint64_t sent) { return sent < kPartitions; }); });
