@@ -67,7 +67,7 @@ class Topic {
   [[nodiscard]] Result<TopicInfo> describe() const;
 
   // Maps the partitions for writing and registers in each. Errors: `permission_denied`, `limit_reached`, `schema_mismatch`,
-  // `in_use` (a topic of a single producer that has one).
+  // `in_use` (a topic of a single producer that has one), `timed_out` (who registers, or repairs what the last one left, is stopped).
   Result<Producer> producer(const ProducerConfig& config = {});
 
   // The newest record of a partition, or of a key in the partition where keys of that name go, without consuming anything.

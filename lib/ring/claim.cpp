@@ -1,7 +1,11 @@
 #include "ring/claim.h"
 
-#include <algorithm>
+#include <time.h>
 
+#include <algorithm>
+#include <optional>
+
+#include "platform/clock.h"
 #include "platform/file.h"
 #include "ring/index.h"
 #include "ring/read.h"
@@ -17,6 +21,7 @@ using std::memory_order_release;
 namespace {
 
 constexpr std::int64_t kRegistrationPatience = 2'000'000'000;  // ns
+constexpr std::int64_t kSettlingPatience = 500'000'000;        // ns, under the registration lock
 
 // A slot may be given away when its last intent is settled: won and marked, lost to somebody who marked, or passed; and so are the
 // older claims, of which nobody would know any more.
@@ -29,6 +34,26 @@ bool is_settled(const Ring& ring, std::uint32_t i, std::uint64_t own) noexcept {
     if (p >= ring.low() && (!ring.valid(ring.mark(p), p) || may_lack_some(ring, p))) return false;
   }
   return recover_older(ring, i, own);
+}
+
+// A slot that may be taken: a free one before a dead one. `left_open`: there is one whose owner is dead, and somebody else has begun to repair what
+// it left.
+std::optional<std::uint32_t> find_slot(const Ring& ring, std::uint64_t incarnation, bool& left_open) noexcept {
+  const std::uint32_t usable = ring.single_producer ? 1 : ring.slot_count;
+  for (const bool take_over : {false, true}) {
+    for (std::uint32_t i = 0; i < usable; ++i) {
+      const std::uint64_t owner = ring.slots[i].incarnation.load(memory_order_acquire);
+      if (owner != platform::kNoIncarnation && (!take_over || !ring.leases->dead(owner))) continue;
+      if (is_settled(ring, i, incarnation)) return i;
+      left_open = true;
+    }
+  }
+  return std::nullopt;
+}
+
+void nap() noexcept {
+  constexpr timespec kMillisecond{0, 1'000'000};
+  nanosleep(&kMillisecond, nullptr);
 }
 
 }  // namespace
@@ -45,36 +70,43 @@ Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
   }
   ring.header->holders.registration.store(incarnation, memory_order_relaxed);
   ARUS_KILL_POINT("E-lock");
-  const std::uint32_t usable = ring.single_producer ? 1 : ring.slot_count;
-  for (const bool take_over : {false, true}) {  // a free slot before a dead one
-    for (std::uint32_t i = 0; i < usable; ++i) {
-      ProducerSlot& slot = ring.slots[i];
-      const std::uint64_t owner = slot.incarnation.load(memory_order_acquire);
-      if (owner != platform::kNoIncarnation && (!take_over || !ring.leases->dead(owner))) continue;
-      if (!is_settled(ring, i, incarnation)) continue;
-      ARUS_KILL_POINT("E-settled");
-      const std::uint64_t tail = ring.header->tail.w0.load(memory_order_acquire);
-      // A single producer that died between its two stores to the tail has claimed nothing: put the offset back.
-      if (const std::uint64_t w0 = slot.w0.load(memory_order_relaxed); ring.single_producer && w0 == tail)
-        ring.header->tail.w1.store(slot.w1.load(memory_order_relaxed), memory_order_release);
-      slot.born.store(position_of(tail), memory_order_relaxed);
-      ARUS_KILL_POINT("E-born");
-      slot.w0.store(kNoIntent, memory_order_relaxed);
-      slot.open_since.store(0, memory_order_relaxed);
-      ARUS_KILL_POINT("E-intent");
-      // Before this producer's first claim, whose compare-and-swap makes it visible to whoever notes a boundary behind that claim.
-      std::atomic<std::uint32_t>& used = ring.header->status.slots_used;
-      if (used.load(memory_order_relaxed) <= i) used.store(i + 1, memory_order_relaxed);
-      slot.incarnation.store(incarnation, memory_order_release);
-      ARUS_KILL_POINT("E-done");
-      ring.header->holders.registration.store(0, memory_order_relaxed);
-      Appender appender(ring, i);
-      appender.sole_since_ = position_of(tail);
-      appender.largest_timestamp_ = static_cast<std::int64_t>(slot.largest_timestamp.load(memory_order_relaxed));
-      return appender;
-    }
+  bool left_open = false;
+  std::optional<std::uint32_t> found = find_slot(ring, incarnation, left_open);
+  for (const auto deadline = platform::Deadline::after(kSettlingPatience); !found && left_open && !deadline.passed();) {
+    nap();
+    left_open = false;
+    found = find_slot(ring, incarnation, left_open);
+  }
+  if (found) {
+    ProducerSlot& slot = ring.slots[*found];
+    ARUS_KILL_POINT("E-settled");
+    const std::uint64_t tail = ring.header->tail.w0.load(memory_order_acquire);
+    // A single producer that died between its two stores to the tail has claimed nothing: put the offset back.
+    if (const std::uint64_t w0 = slot.w0.load(memory_order_relaxed); ring.single_producer && w0 == tail)
+      ring.header->tail.w1.store(slot.w1.load(memory_order_relaxed), memory_order_release);
+    slot.born.store(position_of(tail), memory_order_relaxed);
+    ARUS_KILL_POINT("E-born");
+    slot.w0.store(kNoIntent, memory_order_relaxed);
+    slot.open_since.store(0, memory_order_relaxed);
+    ARUS_KILL_POINT("E-intent");
+    // Before this producer's first claim, whose compare-and-swap makes it visible to whoever notes a boundary behind that claim.
+    std::atomic<std::uint32_t>& used = ring.header->status.slots_used;
+    if (used.load(memory_order_relaxed) <= *found) used.store(*found + 1, memory_order_relaxed);
+    slot.incarnation.store(incarnation, memory_order_release);
+    ARUS_KILL_POINT("E-done");
+    ring.header->holders.registration.store(0, memory_order_relaxed);
+    Appender appender(ring, *found);
+    appender.sole_since_ = position_of(tail);
+    appender.largest_timestamp_ = static_cast<std::int64_t>(slot.largest_timestamp.load(memory_order_relaxed));
+    return appender;
   }
   ring.header->holders.registration.store(0, memory_order_relaxed);
+  if (ring.single_producer && left_open)
+    return platform::fail(
+        Errc::timed_out,
+        "the producer of {} is gone, and what it has left open is not repaired; a process that has begun to repair it is "
+        "stopped: continue it, or end it",
+        *ring.path);
   if (ring.single_producer)
     return platform::fail(Errc::in_use,
                           "{} is of a topic with a single producer, and has one: {}; stop that one, or create the topic for many",

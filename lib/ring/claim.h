@@ -113,7 +113,7 @@ class Inner {
 class Appender {
  public:
   // Takes a slot, under the registration lock. Errors: `limit_reached`, `in_use` (a single-producer topic that has one),
-  // `timed_out` (the lock's holder is stopped).
+  // `timed_out` (the lock's holder is stopped, or who repairs what the last single producer left).
   static Result<Appender> enlist(const Ring& ring, std::uint64_t incarnation);
   Appender(Appender&& other) noexcept = default;
   // Gives the slot back; every claim must be settled. Not called in a forked child.

@@ -56,9 +56,11 @@ World::World(const TopicConfig* config, std::uint32_t senders, std::uint64_t off
 
 void World::send(const Sending& sending) const {
   Bus bus = open();
-  auto topic = bus.topic(kTopic).value();
-  Producer producer = topic.producer().value();
-  send(producer, sending);
+  auto topic = bus.topic(kTopic);
+  if (!topic) throw std::runtime_error("no topic: " + std::string(topic.error().message()));
+  auto producer = topic->producer();
+  if (!producer) throw std::runtime_error("no producer: " + std::string(producer.error().message()));
+  send(*producer, sending);
 }
 
 void World::send(Producer& producer, const Sending& sending) const {

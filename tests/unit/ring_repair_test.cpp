@@ -1,4 +1,7 @@
 // recover(p): every outcome of R1 to R11, each from a layout made by hand; and that nothing is written where nothing may be.
+#include <memory>
+#include <thread>
+
 #include "ring_support.h"
 
 namespace arus::test {
@@ -227,6 +230,28 @@ TEST(RingRepair, AnotherRepairerIsNamed) {
   }
   EXPECT_EQ(raw.recover(C), Repaired::settled);
   EXPECT_EQ(raw.ring.header->holders.repair, 0u);
+}
+
+// A producer that comes while somebody else repairs what the last one has left.
+TEST(RingRepair, ANewProducerWaitsForAnotherRepairer) {
+  for (const bool single : {true, false}) {
+    RawRing raw;
+    raw.ring.single_producer = single;
+    raw.ring.slot_count = 1;
+    raw.slot(0, kDead, C, ring::kNoOwner, 0, 3);
+    raw.tail(C + 3, 0, 1);
+    auto lock = std::make_unique<platform::FileLock>(must(platform::FileLock::try_lock(raw.path(), ring::kRepairLock)));
+    EXPECT_TRUE(fails(ring::Appender::enlist(raw.ring, raw.alive()), single ? Errc::timed_out : Errc::limit_reached));
+    EXPECT_EQ(raw.ring.slots[0].incarnation, kDead);
+    std::thread repairer([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      lock.reset();
+    });
+    EXPECT_TRUE(ring::Appender::enlist(raw.ring, raw.alive()));
+    repairer.join();
+    EXPECT_EQ(raw.ring.slots[0].incarnation, raw.alive());
+    EXPECT_EQ(raw.look(C), Found::skip);
+  }
 }
 
 TEST(RingRepair, AReaderWithoutWritePermissionIsDenied) {
