@@ -224,8 +224,13 @@ Result<std::vector<GroupMove>> Group::reset(const GroupReset& what) const {
                       part.topic->name(), name_);
         // To the lowest place that is kept; the reader passes over what is below its offset.
         const auto resumption = group::resume(open->ring, cursor, state.policy);
-        ring::join(open->ring, cursor, resumption.state);
-        group::begin_committed(cursor, *to);
+        group::move(cursor);
+        const std::uint64_t position = ring::join(open->ring, cursor, resumption.state);
+        // Producers may have overwritten since what was chosen.
+        if (const auto first = log::earliest(open->ring); first && first->offset > *to)
+          group::commit_apart(cursor, *to, position);
+        else
+          group::begin_committed(cursor, *to);
         group::let_go(cursor, directory.incarnation(), platform::kNoIncarnation);
       }
     }

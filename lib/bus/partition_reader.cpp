@@ -121,8 +121,12 @@ Result<void> PartitionReader::seek(Start to) {
     announced_.reset();
   }
   become_unusual();
+  if (in_group()) group::move(*cursor_);
   if (holds()) position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
-  if (auto begun = begin(to); !begun) return begun;
+  if (auto begun = begin(to); !begun) {
+    if (in_group()) group::commit_apart(*cursor_, cursor_->committed.load(memory_order_relaxed), settled_);
+    return begun;
+  }
   if (!in_group()) return {};
   // A successor looks for the committed offset from the cursor on: the cursor is never ahead of it.
   if (position_ < settled_) cursor_->position.store(settled_ = position_, memory_order_release);
@@ -377,7 +381,7 @@ Result<void> PartitionReader::settle_before(std::uint64_t offset) {
 void PartitionReader::publish_apart(std::uint64_t offset, std::uint64_t position) noexcept {
   group::commit_apart(*cursor_, offset, position);
   settled_ = position;
-  partly_ = false;
+  partly_ = offset != next_offset();
   ring_.room.wake();
 }
 
@@ -386,7 +390,8 @@ void PartitionReader::publish_apart(std::uint64_t offset, std::uint64_t position
 Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t position, ring::CursorStatus why) {
   if (!is_owner()) return lost_it();
   become_unusual();
-  const bool apart = position == position_ ? expect_ == Expect::from_lost : group::stands_apart(*cursor_);
+  const bool apart =
+      (position == position_ && expect_ == Expect::from_lost) || (position == settled_ && group::stands_apart(*cursor_));
   cursor_->committed.store(offset, memory_order_release);
   const auto resumption = group::resume(ring_, *cursor_, how_.policy);
   cursor_state_ = resumption.state;
@@ -395,7 +400,6 @@ Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t po
     // What was handed out and not committed may be overwritten by now: a successor will not find it.
     if (apart || position < settled_) {
       publish_apart(offset, std::max(position, settled_));
-      partly_ = offset != next_offset();
     } else {
       group::begin_committed(*cursor_, offset);
       partly_ = offset != next_offset();
@@ -404,6 +408,7 @@ Result<void> PartitionReader::begin_again(std::uint64_t offset, std::uint64_t po
   } else {
     position_ = resumption.position;
     expect_ = Expect::from_lost;
+    partly_ = offset != next_offset();  // what was handed out before can be committed still
     handed_.clear();
   }
   if (std::exchange(was_evicted_, true)) return {};

@@ -70,6 +70,7 @@ Resumption resume(const ring::Ring& ring, Cursor& cursor, const Policy& policy) 
   if (is_there && (was == CursorStatus::active || (lossy && was == CursorStatus::lossy)) &&
       cursor.state.compare_exchange_strong(state, mine, memory_order_acq_rel)) {
     cursor.limit.store(apart && fresh ? 0 : limit_word(policy), memory_order_release);
+    if (apart) cursor.rejoined.store((rejoined & kFresh) | position, memory_order_release);  // no longer wherever it goes
     ARUS_KILL_POINT("G-taken");
     return {apart ? otherwise : Resumption::From::committed, position, committed, mine};
   }
@@ -120,9 +121,13 @@ void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
   cursor.rejoined.store(0, memory_order_release);
 }
 
-void commit_apart(Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept {
+void move(Cursor& cursor) noexcept {
   const std::uint64_t fresh = cursor.rejoined.load(memory_order_relaxed) & kFresh;
   cursor.rejoined.store(fresh | kSomewhere, memory_order_release);
+}
+
+void commit_apart(Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept {
+  move(cursor);
   cursor.committed.store(offset, memory_order_release);
   ARUS_KILL_POINT("G-apart");
   cursor.position.store(position, memory_order_release);

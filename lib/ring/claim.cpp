@@ -21,31 +21,34 @@ using std::memory_order_release;
 namespace {
 
 constexpr std::int64_t kRegistrationPatience = 2'000'000'000;  // ns
-constexpr std::int64_t kSettlingPatience = 500'000'000;        // ns, under the registration lock
+constexpr std::int64_t kSettlingPatience = 500'000'000;        // ns
 
 // A slot may be given away when its last intent is settled: won and marked, lost to somebody who marked, or passed; and so are the
-// older claims, of which nobody would know any more.
-bool is_settled(const Ring& ring, std::uint32_t i, std::uint64_t own) noexcept {
+// older claims, of which nobody would know any more. `soon`: it is not, but somebody else may be about to settle it.
+bool is_settled(const Ring& ring, std::uint32_t i, std::uint64_t own, bool& soon) noexcept {
   const std::uint64_t w0 = ring.slots[i].w0.load(memory_order_acquire);
   if (w0 == kNoIntent) return true;
   const std::uint64_t p = position_of(w0);
   if (p >= ring.low() && p < ring.tail()) {
-    recover(ring, p, own);
-    if (p >= ring.low() && (!ring.valid(ring.mark(p), p) || may_lack_some(ring, p))) return false;
+    const Repaired outcome = recover(ring, p, own).outcome;
+    if (p >= ring.low() && (!ring.valid(ring.mark(p), p) || may_lack_some(ring, p))) {
+      soon |= outcome != Repaired::denied && outcome != Repaired::corrupt;
+      return false;
+    }
   }
-  return recover_older(ring, i, own);
+  const bool settled = recover_older(ring, i, own);
+  soon |= !settled;
+  return settled;
 }
 
-// A slot that may be taken: a free one before a dead one. `left_open`: there is one whose owner is dead, and somebody else has begun to repair what
-// it left.
-std::optional<std::uint32_t> find_slot(const Ring& ring, std::uint64_t incarnation, bool& left_open) noexcept {
+// A slot that may be taken: a free one before a dead one.
+std::optional<std::uint32_t> find_slot(const Ring& ring, std::uint64_t incarnation, bool& soon) noexcept {
   const std::uint32_t usable = ring.single_producer ? 1 : ring.slot_count;
   for (const bool take_over : {false, true}) {
     for (std::uint32_t i = 0; i < usable; ++i) {
       const std::uint64_t owner = ring.slots[i].incarnation.load(memory_order_acquire);
       if (owner != platform::kNoIncarnation && (!take_over || !ring.leases->dead(owner))) continue;
-      if (is_settled(ring, i, incarnation)) return i;
-      left_open = true;
+      if (is_settled(ring, i, incarnation, soon)) return i;
     }
   }
   return std::nullopt;
@@ -59,53 +62,52 @@ void nap() noexcept {
 }  // namespace
 
 // Under the registration lock, so that no slot is given twice. The incarnation is stored last: until then the slot is dead, and a
-// crash leaves it so.
+// crash leaves it so. Where somebody else repairs what a dead one has left, others may register meanwhile.
 Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
-  auto lock = platform::FileLock::lock(*ring.path, kRegistrationLock, kRegistrationPatience);
-  if (!lock) {
-    if (lock.error().code() != Errc::timed_out) return platform::pass(lock);
-    const std::uint64_t holder = ring.header->holders.registration.load(memory_order_relaxed);
-    return platform::fail(Errc::timed_out, "another producer is registering with {} and does not get on: {}", *ring.path,
-                          ring.leases->describe(holder));
-  }
-  ring.header->holders.registration.store(incarnation, memory_order_relaxed);
-  ARUS_KILL_POINT("E-lock");
-  bool left_open = false;
-  std::optional<std::uint32_t> found = find_slot(ring, incarnation, left_open);
-  for (const auto deadline = platform::Deadline::after(kSettlingPatience); !found && left_open && !deadline.passed();) {
-    nap();
-    left_open = false;
-    found = find_slot(ring, incarnation, left_open);
-  }
-  if (found) {
-    ProducerSlot& slot = ring.slots[*found];
-    ARUS_KILL_POINT("E-settled");
-    const std::uint64_t tail = ring.header->tail.w0.load(memory_order_acquire);
-    // A single producer that died between its two stores to the tail has claimed nothing: put the offset back.
-    if (const std::uint64_t w0 = slot.w0.load(memory_order_relaxed); ring.single_producer && w0 == tail)
-      ring.header->tail.w1.store(slot.w1.load(memory_order_relaxed), memory_order_release);
-    slot.born.store(position_of(tail), memory_order_relaxed);
-    ARUS_KILL_POINT("E-born");
-    slot.w0.store(kNoIntent, memory_order_relaxed);
-    slot.open_since.store(0, memory_order_relaxed);
-    ARUS_KILL_POINT("E-intent");
-    // Before this producer's first claim, whose compare-and-swap makes it visible to whoever notes a boundary behind that claim.
-    std::atomic<std::uint32_t>& used = ring.header->status.slots_used;
-    if (used.load(memory_order_relaxed) <= *found) used.store(*found + 1, memory_order_relaxed);
-    slot.incarnation.store(incarnation, memory_order_release);
-    ARUS_KILL_POINT("E-done");
+  bool soon = false;
+  for (const auto deadline = platform::Deadline::after(kSettlingPatience);;) {
+    if (soon) nap();  // not under the lock
+    auto lock = platform::FileLock::lock(*ring.path, kRegistrationLock, kRegistrationPatience);
+    if (!lock) {
+      if (lock.error().code() != Errc::timed_out) return platform::pass(lock);
+      const std::uint64_t holder = ring.header->holders.registration.load(memory_order_relaxed);
+      return platform::fail(Errc::timed_out, "another producer is registering with {} and does not get on: {}", *ring.path,
+                            ring.leases->describe(holder));
+    }
+    ring.header->holders.registration.store(incarnation, memory_order_relaxed);
+    ARUS_KILL_POINT("E-lock");
+    soon = false;
+    if (const auto found = find_slot(ring, incarnation, soon)) {
+      ProducerSlot& slot = ring.slots[*found];
+      ARUS_KILL_POINT("E-settled");
+      const std::uint64_t tail = ring.header->tail.w0.load(memory_order_acquire);
+      // A single producer that died between its two stores to the tail has claimed nothing: put the offset back.
+      if (const std::uint64_t w0 = slot.w0.load(memory_order_relaxed); ring.single_producer && w0 == tail)
+        ring.header->tail.w1.store(slot.w1.load(memory_order_relaxed), memory_order_release);
+      slot.born.store(position_of(tail), memory_order_relaxed);
+      ARUS_KILL_POINT("E-born");
+      slot.w0.store(kNoIntent, memory_order_relaxed);
+      slot.open_since.store(0, memory_order_relaxed);
+      ARUS_KILL_POINT("E-intent");
+      // Before this producer's first claim, whose compare-and-swap makes it visible to whoever notes a boundary behind that claim.
+      std::atomic<std::uint32_t>& used = ring.header->status.slots_used;
+      if (used.load(memory_order_relaxed) <= *found) used.store(*found + 1, memory_order_relaxed);
+      slot.incarnation.store(incarnation, memory_order_release);
+      ARUS_KILL_POINT("E-done");
+      ring.header->holders.registration.store(0, memory_order_relaxed);
+      Appender appender(ring, *found);
+      appender.sole_since_ = position_of(tail);
+      appender.largest_timestamp_ = static_cast<std::int64_t>(slot.largest_timestamp.load(memory_order_relaxed));
+      return appender;
+    }
     ring.header->holders.registration.store(0, memory_order_relaxed);
-    Appender appender(ring, *found);
-    appender.sole_since_ = position_of(tail);
-    appender.largest_timestamp_ = static_cast<std::int64_t>(slot.largest_timestamp.load(memory_order_relaxed));
-    return appender;
+    if (!soon || deadline.passed()) break;
   }
-  ring.header->holders.registration.store(0, memory_order_relaxed);
-  if (ring.single_producer && left_open)
+  if (ring.single_producer && soon)
     return platform::fail(
         Errc::timed_out,
-        "the producer of {} is gone, and what it has left open is not repaired; a process that has begun to repair it is "
-        "stopped: continue it, or end it",
+        "the producer of {} is gone, and what it has left open is not repaired yet: another process is about to, or is "
+        "stopped in it; try again, and see `arus doctor`",
         *ring.path);
   if (ring.single_producer)
     return platform::fail(Errc::in_use,

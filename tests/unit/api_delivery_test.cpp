@@ -465,5 +465,31 @@ TEST_F(ApiDelivery, WhoFollowsOneThatBeganAtALostOffsetTellsSo) {
   }
 }
 
+// What was handed out before an eviction can be committed after it, and is not lost to a successor.
+TEST_F(ApiDelivery, WhatWasHandedOutIsCommittedBehindAnEviction) {
+  ConsumerConfig config{.group = "g", .start = Start::earliest, .evict_behind_records = 30};
+  config.auto_commit = false;
+  std::uint64_t begin = 0;
+  for (const std::uint64_t of_twenty : {20u, 15u}) {
+    auto consumer = std::make_unique<Consumer>(join(config));
+    Account account(begin);
+    send(20);
+    read_on(*consumer, account);
+    const std::uint64_t committed = account.next() - 20 + of_twenty;
+    send(2 * kLap);
+    EXPECT_TRUE(fails(consumer->poll(0ns), Errc::evicted));
+    must(consumer->commit("t", 0, committed));
+    EXPECT_EQ(group().committed, committed);
+    consumer.reset();
+    Consumer follower = join(config);
+    Account rest(committed);
+    read_on(follower, rest);
+    EXPECT_EQ(rest.uncommitted, 0u);
+    EXPECT_GT(rest.lost, 0u);
+    must(follower.commit());
+    begin = rest.next();
+  }
+}
+
 }  // namespace
 }  // namespace arus::test
