@@ -224,7 +224,7 @@ Result<std::vector<GroupMove>> Group::reset(const GroupReset& what) const {
                       part.topic->name(), name_);
         // To the lowest place that is kept; the reader passes over what is below its offset.
         const auto resumption = group::resume(open->ring, cursor, state.policy);
-        group::move(cursor);
+        group::begin_moving(cursor);
         const std::uint64_t position = ring::join(open->ring, cursor, resumption.state);
         // Producers may have overwritten since what was chosen.
         if (const auto first = log::earliest(open->ring); first && first->offset > *to)

@@ -121,7 +121,7 @@ Result<void> PartitionReader::seek(Start to) {
     announced_.reset();
   }
   become_unusual();
-  if (in_group()) group::move(*cursor_);
+  if (in_group()) group::begin_moving(*cursor_);
   if (holds()) position_ = settled_ = ring::join(ring_, *cursor_, cursor_state_);
   if (auto begun = begin(to); !begun) {
     if (in_group()) group::commit_apart(*cursor_, cursor_->committed.load(memory_order_relaxed), settled_);

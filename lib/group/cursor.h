@@ -59,7 +59,7 @@ void guard(ring::Cursor& cursor, std::uint64_t next, const platform::Leases& lea
 // The reader begins at `offset`: from here on a successor starts there, and no longer where its own configuration says.
 void begin_committed(ring::Cursor& cursor, std::uint64_t offset) noexcept;
 // From here on the position may be stored, until begin_committed() or commit_apart(): whoever dies in between leaves two places.
-void move(ring::Cursor& cursor) noexcept;
+void begin_moving(ring::Cursor& cursor) noexcept;
 // The same, and also later, where what stands between `offset` and the cursor was lost: how far that goes shows in the next record only. A
 // successor is told of it.
 void commit_apart(ring::Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept;
