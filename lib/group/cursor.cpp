@@ -129,7 +129,6 @@ void begin_moving(Cursor& cursor) noexcept {
 void commit_apart(Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept {
   begin_moving(cursor);
   cursor.committed.store(offset, memory_order_release);
-  ARUS_KILL_POINT("G-apart");
   cursor.position.store(position, memory_order_release);
   cursor.rejoined.store(position, memory_order_release);
 }
