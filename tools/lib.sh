@@ -51,6 +51,7 @@ need_packages() {
     for name in "${missing[@]}"; do
       foreign=${name##*:}
       if [[ $name == *:* && $(dpkg --print-architecture; dpkg --print-foreign-architectures) != *"$foreign"* ]]; then
+        say "Adding the architecture $foreign to dpkg's"
         "${as_root[@]}" dpkg --add-architecture "$foreign" || return 1
       fi
     done

@@ -227,7 +227,7 @@ Result<std::vector<GroupMove>> Group::reset(const GroupReset& what) const {
         group::begin_moving(cursor);
         const std::uint64_t position = ring::join(open->ring, cursor, resumption.state);
         // Producers may have overwritten since what was chosen.
-        if (const auto first = log::earliest(open->ring); first && first->offset > *to)
+        if (const auto first = log::earliest(open->ring); !first || first->offset > *to)
           group::commit_apart(cursor, *to, position);
         else
           group::begin_committed(cursor, *to);

@@ -124,11 +124,13 @@ void begin_committed(Cursor& cursor, std::uint64_t offset) noexcept {
 void begin_moving(Cursor& cursor) noexcept {
   const std::uint64_t fresh = cursor.rejoined.load(memory_order_relaxed) & kFresh;
   cursor.rejoined.store(fresh | kSomewhere, memory_order_release);
+  ARUS_KILL_POINT("G-moving");
 }
 
 void commit_apart(Cursor& cursor, std::uint64_t offset, std::uint64_t position) noexcept {
   begin_moving(cursor);
   cursor.committed.store(offset, memory_order_release);
+  ARUS_KILL_POINT("G-apart");
   cursor.position.store(position, memory_order_release);
   cursor.rejoined.store(position, memory_order_release);
 }

@@ -12,7 +12,8 @@
 //   G-taken           the same, with this reader's generation
 //   G-joined          a position that committed knows nothing of: `rejoined` says so, and the next one joins or begins anew
 //   G-begun           committed stands, `rejoined` is set still: the next one begins anew, nothing was handed out in between
-//   (begin_moving, commit_apart: `rejoined` says that position and committed are two places, whichever of them stands; what is between was lost)
+//   G-moving, G-apart  `rejoined` says that position and committed are two places, whichever of them stands: the next one reports what is
+//                     between as lost, and says in `rejoined` where it found the position
 //   cursor-committed  committed is ahead of position: the next one passes over what is settled (bus/partition_reader.cpp)
 //   G-let-go          a promise that nobody was told of: whoever waits for the partition looks every 50 ms
 //   G-guarded         a promise on behalf of a dead reader: as above

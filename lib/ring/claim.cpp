@@ -54,11 +54,6 @@ std::optional<std::uint32_t> find_slot(const Ring& ring, std::uint64_t incarnati
   return std::nullopt;
 }
 
-void nap() noexcept {
-  constexpr timespec kMillisecond{0, 1'000'000};
-  nanosleep(&kMillisecond, nullptr);
-}
-
 }  // namespace
 
 // Under the registration lock, so that no slot is given twice. The incarnation is stored last: until then the slot is dead, and a
@@ -66,7 +61,10 @@ void nap() noexcept {
 Result<Appender> Appender::enlist(const Ring& ring, std::uint64_t incarnation) {
   bool soon = false;
   for (const auto deadline = platform::Deadline::after(kSettlingPatience);;) {
-    if (soon) nap();  // not under the lock
+    if (soon) {  // not under the lock
+      const timespec nap{0, 1'000'000};
+      nanosleep(&nap, nullptr);
+    }
     auto lock = platform::FileLock::lock(*ring.path, kRegistrationLock, kRegistrationPatience);
     if (!lock) {
       if (lock.error().code() != Errc::timed_out) return platform::pass(lock);

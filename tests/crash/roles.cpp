@@ -153,6 +153,7 @@ void add_repairers(std::vector<Role>& all, std::string_view died_at) {
 }
 
 void add_readers(std::vector<Role>& all) {
+  constexpr std::uint64_t kReadBefore = 24;  // by one that dies
   const auto reads = [](World& world, std::uint32_t) {
     world.read(0, grouped(), [](const Auditor& auditor) { return auditor.next() >= 250; });
   };
@@ -187,11 +188,27 @@ void add_readers(std::vector<Role>& all) {
                .victim = reads};
   evicted.before = [](World& world) {
     send_now(world, 30);
-    die_reading(world, kGroup, milliseconds(0), 0, 20);
+    die_reading(world, kGroup, milliseconds(0), 0, kReadBefore);
     send_now(world, 300);
   };
   evicted.concerns = [](std::string_view point) { return starts_with_any(point, {"G-", "J-", "cursor-"}); };
   all.push_back(evicted);
+
+  // It is told of what was lost, and is to read from there on once more.
+  Role going_back = evicted;
+  going_back.name = "evicted reader that goes back to what is lost";
+  going_back.victim = [](World& world, std::uint32_t) {
+    Bus bus = world.open();
+    Consumer consumer = bus.consumer(grouped()).value();
+    consumer.subscribe({std::string(kTopic)}).value();
+    world.ledger().flag(kReading).fetch_add(1);
+    consumer.seek(kTopic, 0, Start::offset(kReadBefore)).value();
+    Auditor auditor(world.ledger(), 0);
+    while (auditor.next() <= kReadBefore)
+      if (!auditor.take(consumer.poll(milliseconds(5)).value())) throw std::runtime_error(world.ledger().failure());
+    consumer.commit().value();
+  };
+  all.push_back(going_back);
 
   Role evicting{
       .name = "producer that evicts", .topic = small(Producers::many, true), .bystander = true, .sends = true, .victim = {}};

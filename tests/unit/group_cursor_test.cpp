@@ -156,6 +156,43 @@ TEST_F(GroupCursor, AnEvictedOneBeginsAtWhatIsLeft) {
   EXPECT_EQ(resume().from, From::committed) << "something was settled";
 }
 
+// What is committed and where the cursor stands are two places, and stay so until something is settled.
+TEST_F(GroupCursor, WhatStandsApartWasLostInBetween) {
+  read(0, 3);
+  EXPECT_FALSE(group::stands_apart(cursor_));
+  group::commit_apart(cursor_, 2, at(6));
+  EXPECT_TRUE(group::stands_apart(cursor_));
+  for (int successor = 0; successor < 2; ++successor) {
+    const Resumption next = resume();
+    EXPECT_EQ(next.from, From::evicted);
+    EXPECT_EQ(next.position, at(6));
+    EXPECT_EQ(next.committed, 2u);
+  }
+  group::begin_committed(cursor_, 7);
+  EXPECT_EQ(resume().from, From::committed);
+}
+
+// Its reader dies while it moves: the next one says where, so that what is settled behind that counts.
+TEST_F(GroupCursor, WhereItWasMovingToIsSaidByTheNextOne) {
+  read(0, 3);
+  group::begin_moving(cursor_);
+  cursor_.position = at(5);
+  EXPECT_EQ(resume().from, From::evicted);
+  EXPECT_EQ(resume().from, From::evicted) << "nothing was settled";
+  cursor_.committed = 6;
+  cursor_.position = at(6);
+  EXPECT_EQ(resume().from, From::committed);
+}
+
+// As before it has begun: a beginning that was cut short.
+TEST_F(GroupCursor, AFreshOneThatMovesBeginsAnew) {
+  ASSERT_TRUE(take(raw_.alive()));
+  EXPECT_EQ(resume().from, From::start);
+  group::begin_moving(cursor_);
+  EXPECT_EQ(resume().from, From::start);
+  EXPECT_EQ(resume().from, From::start);
+}
+
 // The first reader dies between joining and its beginning: the next one decides where to begin.
 TEST_F(GroupCursor, ABeginningThatWasCutShortBeginsAnew) {
   ASSERT_TRUE(take(RawRing::kDead));
