@@ -397,6 +397,8 @@ Polled ConsumerState::poll(nanoseconds timeout) {
     if (auto good = look_after_all(platform::boot_time()); !good) return pass(good);
   const std::uint32_t pauses = timeout > nanoseconds::zero() ? coalescing_.before_look() : 0;
   const Coalescing::Waited waited = pauses != 0 ? pause(pauses) : Coalescing::Waited{};
+  const bool awaits = timeout > nanoseconds::zero() && may_await();
+  if (awaits && readers_.front().is_told() && await()) return batch();
   Look look = collect();
   if (++next_ >= readers_.size()) next_ = 0;
   const bool waits = look == Look::nothing;
@@ -404,14 +406,8 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   std::size_t carried = std::exchange(cut_, false) ? 1 : 0;
   if (waits) {
     if (carried != 0) coalescing_.had(std::exchange(carried, 0), false, {}, false);
-    if (lone_ && coalescing_.between_looks() == 1 && readers_.size() == 1 && timeout > nanoseconds::zero() &&
-        config_.wait.mode != Wait::Mode::sleep && !readers_.front().paused) [[likely]] {
-      if (readers_.front().await_plain(buffer_.vacant().front(), kPausesPerClock)) {
-        buffer_.added(1);
-        cut_ = true;
-        return batch();
-      }
-    }
+    if (awaits && await()) [[likely]]
+      return batch();
     if (lone_) buffer_.limit(1);
     look = wait(timeout);
   }

@@ -96,6 +96,16 @@ class ConsumerState {
   [[gnu::noinline]] Look collect();
   [[gnu::noinline]] void take_slowly(PartitionReader& reader, Look& look);
   // consumer_wait.cpp
+  // Whether the next record is likely to come alone, and soon.
+  [[nodiscard]] bool may_await() const noexcept {
+    return lone_ && coalescing_.between_looks() == 1 && readers_.size() == 1 && config_.wait.mode != Wait::Mode::sleep &&
+           !readers_.front().paused;
+  }
+  bool await() noexcept {
+    if (!readers_.front().await_plain(buffer_.vacant().front(), awaited_, kPausesPerClock)) return false;
+    buffer_.added(1);
+    return cut_ = true;
+  }
   Look wait(std::chrono::nanoseconds timeout);
   Look arm_descriptor();
   Look failed(Error error) noexcept {
@@ -126,6 +136,7 @@ class ConsumerState {
   std::atomic<bool> woken_{false};
   bool lone_ = false;  // the last batch was waited for and was one record
   bool cut_ = false;   // and nobody has looked yet what is behind it
+  PartitionReader::Awaited awaited_;
   Coalescing coalescing_;
   std::uint32_t looks_ = 0;        // polls that were not to wait
   std::int64_t look_at_ = 0;       // boot clock: when to look next after what is in the way

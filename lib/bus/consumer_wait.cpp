@@ -35,9 +35,15 @@ ConsumerState::Look ConsumerState::wait(nanoseconds timeout) {
   std::int64_t sleep_from = 0;
   const bool expects = lone_ && readers_.size() == 1;
   const std::uint32_t pauses = coalescing_.between_looks();
+  const bool awaits = may_await();
   for (std::uint32_t paused = 0;;) {
-    for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
-    if (expects) readers_.front().expect_soon();
+    if (awaits && readers_.front().is_told()) {
+      if (await()) return Look::something;
+      paused = kPausesPerClock;
+    } else {
+      for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
+      if (expects) readers_.front().expect_soon();
+    }
     if (any_ready())
       if (const Look look = collect(); look != Look::nothing) return look;
     if ((paused += pauses) < kPausesPerClock && config_.wait.mode != Wait::Mode::sleep) continue;

@@ -50,9 +50,15 @@ class PartitionReader {
     const std::uint64_t away = 32 + ring::growing_cells_of(ring_.header->tail.w1.load(std::memory_order_relaxed));  // cells
     return tail > position_ + 2 * away ? tail - away : kNowhere;
   }
+  // Room for the value of a record that is taken from its producer's Latest (ring/latest.h), valid as long as the record.
+  struct alignas(64) Awaited {
+    std::array<std::byte, ring::Latest::kMostValue> value;
+  };
   // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would
   // do nothing.
-  [[gnu::always_inline]] bool await_plain(Record& to, std::uint32_t looks) noexcept;
+  [[gnu::always_inline]] bool await_plain(Record& to, Awaited& room, std::uint32_t looks) noexcept;
+  // Whether that looks where the last producer tells of its latest record.
+  [[nodiscard]] bool is_told() const noexcept { return told_ >= kToldOften; }
   // Whether take() would find nothing: for those who take plainly, and know without it.
   [[nodiscard]] bool is_quiet() const noexcept { return (usual_ || (plain_ && !announced_ && !stuck_)) && !ready(); }
   // Whether take() would find something, or an error; without side effects.
@@ -151,6 +157,15 @@ class PartitionReader {
     partly_ = false;
   }
   tl::unexpected<Error> corrupt(std::string_view what) const;
+  // Of a record that was waited for, and found in the log.
+  void note_producer(const ring::RecordHeader& header, std::uint64_t lap_word) noexcept {
+    const std::uint32_t owner = ring::Mark{header.h0.load(std::memory_order_relaxed) ^ lap_word}.owner();
+    if (std::exchange(from_, owner) != owner) told_ = 0;
+    awaited_at_ = position_;
+  }
+  void measure_latest(const ring::Latest& latest, std::uint64_t awaited, std::uint32_t looks) noexcept;
+  [[gnu::always_inline]] bool await_latest(Record& to, Awaited& room, std::uint32_t looks) noexcept;
+  [[gnu::always_inline]] bool take_latest(const ring::Latest& latest, Record& to, Awaited& room) noexcept;
 
   std::shared_ptr<TopicState> topic_;
   std::uint32_t partition_;
@@ -167,6 +182,14 @@ class PartitionReader {
   std::uint64_t lap_word_ = 0;  // of the lap that ends at …
   std::uint64_t lap_end_ = 0;   // … cells
   std::uint64_t taken_from_ = 0;
+  // Of records that were waited for one by one: the last one's producer and position, and how many of its producer's in a row stood in its Latest.
+  static constexpr std::uint32_t kToldOften = 3;
+  std::uint32_t from_ = ring::kNoOwner;
+  std::uint32_t told_ = 0;
+  std::uint64_t awaited_at_ = 0;
+  static constexpr std::uint32_t kAwaitsPerClock = 128;
+  std::uint32_t awaits_ = 0;
+  ring::ProducerDistance distance_;
   std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
 
   // Groups only.
@@ -254,17 +277,74 @@ inline std::size_t PartitionReader::take_plain(std::span<Record> room, std::uint
 }
 
 // The record's second line comes with its header, as in expect_soon().
-inline bool PartitionReader::await_plain(Record& to, std::uint32_t looks) noexcept {
+inline bool PartitionReader::await_plain(Record& to, Awaited& room, std::uint32_t looks) noexcept {
   if (!usual_ || position_ >= lap_end_) return false;
+  if (!is_told() && from_ < ring_.latest_count)
+    told_ = ring_.latest[from_].position.load(std::memory_order_relaxed) == awaited_at_ + 1 ? told_ + 1 : 0;
+  if (is_told()) return await_latest(to, room, looks);
   const ring::RecordHeader& header = ring_.at(position_);
   const ring::RecordHeader& second = stride_.last() > 1 ? ring_.at(position_ + 1) : header;
   const std::uint64_t lap_word = lap_word_;
   for (; looks != 0; --looks) {
     platform::pause();
     if (!ring::is_filled_in_place(header, lap_word)) platform::prefetch_for_read(&second);
-    if (ring::is_committed(header, lap_word)) return take_plain({&to, 1}) == 1;
+    if (ring::is_committed(header, lap_word)) {
+      note_producer(header, lap_word);
+      return take_plain({&to, 1}) == 1;
+    }
   }
   return false;
+}
+
+// Where the last ones were told of. The log has what is not, or not any more, and what others send.
+inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32_t looks) noexcept {
+  const ring::Latest& latest = ring_.latest[from_];
+  const std::uint64_t awaited = position_ + 1;
+  if (++awaits_ % kAwaitsPerClock == 0) [[unlikely]]
+    measure_latest(latest, awaited, looks);
+  const bool far = distance_.is_far();
+  const std::size_t size = stride_.last() > 1 ? ring::Latest::kMostValue : 0;
+  const std::byte* const second = latest.value.data() + (size != 0 ? 32 : 0);
+  for (; looks != 0; --looks) {
+    platform::prefetch_for_read(second);
+    const std::uint64_t told = latest.position.load(std::memory_order_acquire);
+    if (told == awaited) {
+      if (far) ring::ask_for_answer(size);
+      if (take_latest(latest, to, room)) [[likely]]
+        return true;
+      told_ = 0;
+    }
+    if (told >= awaited) return false;
+    if (latest.passed.load(std::memory_order_relaxed) >= awaited) {
+      told_ = 0;
+      return false;
+    }
+    platform::pause();
+    if (far) {
+      platform::pause();
+      platform::pause();
+    }
+  }
+  return false;
+}
+
+// M1 to M3 of ring/latest.h, its first look made. False: it is not what comes next.
+inline bool PartitionReader::take_latest(const ring::Latest& latest, Record& to, Awaited& room) noexcept {
+  const std::uint64_t size = latest.what.load(std::memory_order_relaxed) ^ expected_ << 12;
+  if (size > ring::Latest::kMostValue) [[unlikely]]
+    return false;
+  const ring::Lengths lengths = ring::Lengths::single(size, 0, 0, ring::Lengths::kNullKey);
+  const auto timestamp = static_cast<std::int64_t>(latest.timestamp.load(std::memory_order_relaxed));
+  platform::copy_little(room.value.data(), latest.value.data(), size);
+  platform::fence_acquire();
+  if (latest.position.load(std::memory_order_relaxed) != position_ + 1) [[unlikely]]
+    return false;
+  const ring::View view{lengths.cells(), expected_, timestamp, lengths, nullptr, false};
+  RecordAccess::fill(to, view, room.value.data(), &topic_->name(), partition_);
+  awaited_at_ = position_;
+  ++expected_;
+  position_ += stride_(view.cells);
+  return true;
 }
 
 inline void PartitionReader::publish(std::uint64_t offset, std::uint64_t position) noexcept {

@@ -169,7 +169,10 @@ Result<Placed> ProducerState::send(Bytes value, const Envelope& envelope, nanose
     if (auto done = claim_slowly(shape.partition, shape.cells, 1, timestamp, timeout, claimed); !done) return pass(done);
   std::byte* room = write_front(*claimed.header, shape.lengths, envelope, timestamp);
   if (!value.empty()) copy_value(to, room, value);
-  to.commit(claimed);
+  if (shape.lengths.is_plain())
+    to.commit_and_tell(claimed, timestamp, value.data(), value.size());
+  else
+    to.commit(claimed);
   return Placed{shape.partition, claimed.offset};
 }
 
@@ -200,6 +203,7 @@ Result<Placed> ProducerState::send_otherwise(Bytes value, nanoseconds timeout, s
     to.ring().data.ring_all();
     return Placed{sticky_, grown_at};
   }
+  to.expect_to_tell(value.size());
   if (!ours() || !fits_plainly(value) || !stamper_.now_if_quiet(now) || to.ring().deleted()) [[unlikely]]
     return send_slowly(value, timeout);
   if (is_burst(value.size(), now)) [[unlikely]]
@@ -209,7 +213,7 @@ Result<Placed> ProducerState::send_otherwise(Bytes value, nanoseconds timeout, s
     return send_insisting(value, now, timeout);
   sticky_left_ -= value.size();
   write_plain(to, *claimed.header, value, now);
-  to.commit(claimed);
+  to.commit_and_tell(claimed, now, value.data(), value.size());
   return Placed{sticky_, claimed.offset};
 }
 
@@ -220,7 +224,7 @@ Result<Placed> ProducerState::send_insisting(Bytes value, Timestamp now, nanosec
   if (!to.insist(plain_cells(value.size()), 1, claimed)) return send_slowly(value, timeout);
   sticky_left_ -= value.size();
   write_plain(to, *claimed.header, value, now);
-  to.commit(claimed);
+  to.commit_and_tell(claimed, now, value.data(), value.size());
   return Placed{sticky_, claimed.offset};
 }
 

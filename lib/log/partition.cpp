@@ -131,6 +131,8 @@ Result<std::shared_ptr<const Partition>> Partition::open(const std::string& path
   ring.salt = header.salt;
   ring.slots = reinterpret_cast<ring::ProducerSlot*>(data + ring::kSlotsAt);
   ring.slot_count = header.slots;
+  ring.latest = reinterpret_cast<ring::Latest*>(data + ring::latest_at(header.slots));
+  ring.latest_count = ring::latest_count(header.slots);
   ring.index = reinterpret_cast<ring::IndexEntry*>(data + ring::index_at(header.slots));
   ring.slice = ring.cells / ring::kIndexEntries;
   ring.single_producer = header.single_producer != 0;

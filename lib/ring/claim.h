@@ -42,6 +42,7 @@
 #include "platform/error.h"
 #include "platform/kill_point.h"
 #include "ring/distance.h"
+#include "ring/latest.h"
 #include "ring/ring.h"
 
 namespace arus::ring {
@@ -178,6 +179,22 @@ class Appender {
   }
   // The claimed record of one header: visible to readers from here on.
   void commit(const Claimed& claimed) noexcept { settle(claimed, State::committed); }
+  // The same of a value alone, and for who waits for it where it looks first.
+  [[gnu::always_inline]] void commit_and_tell(const Claimed& claimed, std::int64_t timestamp, const std::byte* value,
+                                              std::size_t size) noexcept {
+    set_state(claimed, State::committed);
+    if (latest_ != nullptr && size <= Latest::kMostValue && claimed.cells == Latest::cells_of(size) && claimed.position >= told_to_)
+        [[likely]] {
+      tell(*latest_, claimed.position, claimed.offset, timestamp, value, size);
+      told_to_ = claimed.position + 1;
+      told_ = true;
+    }
+    wake_readers();
+  }
+  // A value of that size is about to be sent. See ring/latest.h.
+  void expect_to_tell(std::size_t size) const noexcept {
+    if (latest_ != nullptr) ask_for(*latest_, size);
+  }
   // The first record of a batch: its own extent, when all others stand.
   void commit_first(Claimed claimed, std::uint64_t cells) noexcept {
     claimed.mark = word(State::claimed, claimed.position, cells);
@@ -207,12 +224,35 @@ class Appender {
   static constexpr std::uint64_t kLookEvery = 1'000'000;  // ns
 
   Appender(const Ring& ring, std::uint32_t id)
-      : ring_(ring), slot_(&ring.slots[id]), id_(id), open_before_(ring.slot_count), settled_for_(ring.slot_count) {}
+      : ring_(ring),
+        slot_(&ring.slots[id]),
+        latest_(id < ring.latest_count ? &ring.latest[id] : nullptr),
+        id_(id),
+        open_before_(ring.slot_count), settled_for_(ring.slot_count) {}
 
   [[nodiscard]] std::uint64_t word(State state, std::uint64_t position, std::uint64_t cells) const noexcept {
     return Mark::make(state, ring_.lap(position), id_, cells).word ^ ring_.salt;
   }
   void settle(const Claimed& claimed, State state) noexcept {
+    set_state(claimed, state);
+    if (told_) [[unlikely]]
+      tell_elsewhere(claimed);
+    wake_readers();
+  }
+  // Behind one that was told of comes one that is not.
+  [[gnu::noinline]] void tell_elsewhere(const Claimed& claimed) noexcept {
+    if (claimed.position < told_to_) return;
+    ring::tell_elsewhere(*latest_, claimed.position);
+    told_to_ = claimed.position + 1;
+    told_ = false;
+  }
+  // Who waits where the producer before this one tells of its latest record finds this one in the log.
+  void tell_others(const Claimed& claimed) const noexcept {
+    const std::uint32_t previous = previous_of(claimed.header->h1.load(std::memory_order_relaxed));
+    if (previous != id_ && previous < ring_.latest_count) [[unlikely]]
+      ring_.latest[previous].passed.store(claimed.position + 1, std::memory_order_release);
+  }
+  void set_state(const Claimed& claimed, State state) noexcept {
     ARUS_KILL_POINT("before-settle");
     // CLAIMED and the state to be differ in the two lowest bits only.
     constexpr auto kClaimed = static_cast<std::uint64_t>(State::claimed);
@@ -220,6 +260,9 @@ class Appender {
     ARUS_KILL_POINT("settled");
     if (claimed.counted && --open_ == 0 && !std::exchange(to_note_open_, false)) [[unlikely]]
       slot_->open_since.store(0, std::memory_order_release);
+    tell_others(claimed);
+  }
+  void wake_readers() const noexcept {
     if (ring_.single_producer) [[unlikely]]
       ring_.data.wake();
     else
@@ -283,6 +326,9 @@ class Appender {
 
   Ring ring_;
   ProducerSlot* slot_;
+  Latest* latest_;              // null: it has none
+  std::uint64_t told_to_ = 0;  // of the last record that latest_ speaks of, + 1
+  bool told_ = false;          // it does not say that that one is elsewhere
   std::uint32_t id_;
   bool saw_others_ = true;        // since the last look; true at first: somebody may have died before
   std::uint64_t sole_since_ = 0;  // every claim between this position and the end of its own last one is its own

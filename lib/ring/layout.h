@@ -5,6 +5,7 @@
 //   partition file   0  PartitionHeader   immutable after publication, but for the lines marked otherwise
 //                 4096  ProducerSlot[slots]
 //                    …  IndexEntry[index_entries]
+//                    …  Latest[slots, at most 64]
 //              ring_at  the ring: ring_bytes, a power of two; mapped twice in a row, so that no record straddles its end
 //
 //   record       header (32 bytes) | key | headers | padding to 16 | value | padding to a whole number of cells
@@ -36,7 +37,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x545241505355'5241;  // "ARUSPART"
-inline constexpr std::uint32_t kLayoutVersion = 6;
+inline constexpr std::uint32_t kLayoutVersion = 7;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 inline constexpr unsigned kCellShift = 6;
@@ -129,6 +130,8 @@ struct Lengths {
   static constexpr Lengths single(std::uint64_t value, std::uint64_t key, std::uint64_t headers, std::uint64_t nulls) noexcept {
     return {value, key, headers, nulls | (value >= kAlignedFrom ? kAligned : 0)};
   }
+  // A value and nothing else.
+  [[nodiscard]] constexpr bool is_plain() const noexcept { return (key | headers | (flags & ~kAligned)) == kNullKey; }
   // Where the value starts, from the record's beginning.
   [[nodiscard]] constexpr std::uint64_t value_at() const noexcept {
     const std::uint64_t alignment = (flags & (kAligned | kPacked)) == kAligned ? kCell : kValueAlignment;
@@ -231,12 +234,30 @@ struct IndexEntry {
   Word check;
 };
 
+// A copy of the last small record that the producer of the slot of that number has committed: latest.h.
+struct alignas(128) Latest {
+  static constexpr std::uint64_t kMostValue = 96;
+  static constexpr std::uint64_t kElsewhere = (1u << 12) - 1;  // instead of a size: the record is in the log only
+  static constexpr std::uint64_t cells_of(std::uint64_t size) noexcept { return (kRecordHeader + size + kCell - 1) >> kCellShift; }
+  Word position;  // of the record, + 1; 0: it is being written
+  Word what;      // offset:52 | size of the value:12
+  Word timestamp;
+  Word passed;  // written by others: of the last record of theirs that came behind one of this producer's, + 1
+  alignas(16) std::array<std::byte, kMostValue> value;
+};
+
 inline constexpr std::uint64_t kSlotsAt = 4096;
 inline constexpr std::uint32_t kIndexEntries = 64;
 
 constexpr std::uint64_t index_at(std::uint32_t slots) noexcept { return kSlotsAt + std::uint64_t{slots} * sizeof(ProducerSlot); }
-constexpr std::uint64_t ring_at(std::uint32_t slots) noexcept {
+inline constexpr std::uint32_t kMostLatest = 64;  // producers in later slots have none
+constexpr std::uint32_t latest_count(std::uint32_t slots) noexcept { return slots < kMostLatest ? slots : kMostLatest; }
+constexpr std::uint64_t latest_at(std::uint32_t slots) noexcept {
   const std::uint64_t end = index_at(slots) + std::uint64_t{kIndexEntries} * sizeof(IndexEntry);
+  return (end + alignof(Latest) - 1) & ~(alignof(Latest) - 1);
+}
+constexpr std::uint64_t ring_at(std::uint32_t slots) noexcept {
+  const std::uint64_t end = latest_at(slots) + latest_count(slots) * sizeof(Latest);
   return (end + kRingAlignment - 1) & ~(kRingAlignment - 1);
 }
 
@@ -300,6 +321,7 @@ static_assert(offsetof(Tail, w1) == 8 && sizeof(Tail) == 128 && sizeof(Low) == 1
 static_assert(sizeof(ProducerSlot) == 64 && offsetof(ProducerSlot, born) == 24);
 static_assert(offsetof(ProducerSlot, incarnation) == 32 && offsetof(ProducerSlot, largest_timestamp) == 40);
 static_assert(offsetof(ProducerSlot, open_since) == 48);
+static_assert(sizeof(Latest) == 128 && offsetof(Latest, passed) == 24 && offsetof(Latest, value) == 32);
 static_assert(sizeof(IndexEntry) == 32 && offsetof(IndexEntry, check) == 24);
 static_assert(sizeof(Cursor) == 128 && offsetof(Cursor, owner) == 16 && offsetof(Cursor, held_since) == 24);
 static_assert(offsetof(Cursor, grace) == 32 && offsetof(Cursor, limit) == 40 && offsetof(Cursor, stall) == 48);

@@ -20,6 +20,8 @@ struct Ring {
   std::uint64_t salt = 0;
   ProducerSlot* slots = nullptr;
   std::uint32_t slot_count = 0;
+  Latest* latest = nullptr;
+  std::uint32_t latest_count = 0;
   IndexEntry* index = nullptr;
   std::uint64_t slice = 0;  // cells per index entry
   bool single_producer = false;
