@@ -37,7 +37,7 @@ TEST_F(ApiLayout, OfAPartition) {
   constexpr std::size_t kRing = 65536;
   ASSERT_EQ(bytes_.size(), kRing + 65536);
   EXPECT_EQ(bytes_.substr(0, 8), "ARUSPART");
-  EXPECT_EQ(half(8), 6u) << "layout version";
+  EXPECT_EQ(half(8), 7u) << "layout version";
   EXPECT_EQ(half(12), 0x01020304u) << "byte order";
   EXPECT_EQ(word(16), bytes_.size());
   EXPECT_EQ(word(24), kRing);
