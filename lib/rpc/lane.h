@@ -48,8 +48,7 @@ class LaneWriter {
 
   // `cells` of them, leaving `keep` free. Whether there was room.
   [[gnu::always_inline]] bool claim(std::uint64_t cells, std::uint64_t keep, Claim& claim) noexcept {
-    platform::prefetch_for_write(&ring_.at(position_));
-    platform::prefetch_for_write(&ring_.at(position_ + 1));
+    prefetch();
     const std::uint64_t to_end = ring_.cells - (position_ & ring_.mask);
     const std::uint64_t padding = cells <= to_end ? 0 : to_end;
     if (position_ + padding + cells + keep > limit_) [[unlikely]]
@@ -82,6 +81,11 @@ class LaneWriter {
     ring_.set_mark(claim.position, ring::State::committed, 0, claim.cells);
   }
 
+  // The next record's first two lines.
+  void prefetch() const noexcept {
+    platform::prefetch_for_write(&ring_.at(position_));
+    platform::prefetch_for_write(&ring_.at(position_ + 1));
+  }
   [[nodiscard]] const void* next_body() const noexcept { return &ring_.at(position_ + 1); }
   // Whether nothing has been claimed over what was written at a position.
   [[nodiscard]] bool intact(std::uint64_t position) const noexcept { return position_ <= position + ring_.cells; }

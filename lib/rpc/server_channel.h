@@ -112,9 +112,9 @@ class ServerChannel : public std::enable_shared_from_this<ServerChannel> {
   [[nodiscard]] bool ready() const noexcept { return requests_.ready(); }
   ring::Found look(Received& received) noexcept { return requests_.look(received); }
   void await(std::uint32_t looks) const noexcept { requests_.await(looks); }
-  // The line of the next reply's body, which nobody polls, asked for while the request is looked at.
+  // The lines of the next reply, asked for while the request is looked at. (What polls the first takes it back if that takes long.)
   void prefetch() const noexcept {
-    if (!core_->several_threads.load(std::memory_order_relaxed)) platform::prefetch_for_write(replies_.next_body());
+    if (!core_->several_threads.load(std::memory_order_relaxed)) replies_.prefetch();
   }
   void pass(const Received& received) noexcept {
     requests_.pass(received);
