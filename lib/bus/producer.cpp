@@ -298,8 +298,14 @@ Result<Placed> ProducerState::commit(LoanState& loan, std::size_t size) {
   const bool deleted = to.ring().deleted();
   const Placed placed{loan.partition, loan.claimed.offset};
   // A shorter value keeps its claim's extent: the rest is padding.
-  loan.claimed.header->h3.store(loan.lengths - most + size, std::memory_order_relaxed);
-  to.commit(loan.claimed);
+  ring::RecordHeader& header = *loan.claimed.header;
+  const Lengths lengths = Lengths::of(loan.lengths - most + size);
+  header.h3.store(lengths.word(), std::memory_order_relaxed);
+  if (lengths.is_plain())
+    to.commit_and_tell(loan.claimed, static_cast<Timestamp>(header.h2.load(std::memory_order_relaxed)),
+                       reinterpret_cast<const std::byte*>(&header) + lengths.value_at(), size);
+  else
+    to.commit(loan.claimed);
   loan.next_free = free_loans_;
   free_loans_ = &loan;
   if (deleted) {

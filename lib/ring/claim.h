@@ -188,12 +188,14 @@ class Appender {
       tell(*latest_, claimed.position, claimed.offset, timestamp, value, size);
       told_to_ = claimed.position + 1;
       told_ = true;
+    } else if (told_) {
+      tell_elsewhere(claimed);
     }
     wake_readers();
   }
   // A value of that size is about to be sent. See ring/latest.h.
   void expect_to_tell(std::size_t size) const noexcept {
-    if (latest_ != nullptr) ask_for(*latest_, size);
+    if (latest_ != nullptr && size <= Latest::kMostValue) ask_for(*latest_, size);
   }
   // The first record of a batch: its own extent, when all others stand.
   void commit_first(Claimed claimed, std::uint64_t cells) noexcept {
@@ -228,7 +230,8 @@ class Appender {
         slot_(&ring.slots[id]),
         latest_(id < ring.latest_count ? &ring.latest[id] : nullptr),
         id_(id),
-        open_before_(ring.slot_count), settled_for_(ring.slot_count) {}
+        open_before_(ring.slot_count),
+        settled_for_(ring.slot_count) {}
 
   [[nodiscard]] std::uint64_t word(State state, std::uint64_t position, std::uint64_t cells) const noexcept {
     return Mark::make(state, ring_.lap(position), id_, cells).word ^ ring_.salt;
@@ -326,7 +329,7 @@ class Appender {
 
   Ring ring_;
   ProducerSlot* slot_;
-  Latest* latest_;              // null: it has none
+  Latest* latest_;             // null: it has none
   std::uint64_t told_to_ = 0;  // of the last record that latest_ speaks of, + 1
   bool told_ = false;          // it does not say that that one is elsewhere
   std::uint32_t id_;

@@ -36,7 +36,7 @@ InFlight expected(std::string_view point) {
   static const std::set<std::string_view> open{"C5", "C6", "C7", "batch", "before-settle", "G1", "G2"};
   if (none.contains(point) || point.starts_with("E-")) return InFlight::nothing;
   if (open.contains(point)) return InFlight::uncommitted;
-  return point == "settled" || point == "G3" ? InFlight::delivered : InFlight::any;
+  return point == "settled" || point == "G3" || point.starts_with("L") ? InFlight::delivered : InFlight::any;
 }
 
 class Trial {
