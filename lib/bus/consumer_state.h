@@ -19,7 +19,7 @@
 
 namespace arus::detail {
 
-class ConsumerState {
+class alignas(platform::kCacheLine) ConsumerState {
  public:
   static Result<std::unique_ptr<ConsumerState>> make(std::shared_ptr<BusState> bus, const ConsumerConfig& config);
   ~ConsumerState();

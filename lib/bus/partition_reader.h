@@ -29,7 +29,8 @@ struct GroupReading {
   bool auto_commit = true;
 };
 
-class PartitionReader {
+// On cache lines of its own, as is what holds it: other threads have theirs beside it.
+class alignas(platform::kCacheLine) PartitionReader {
  public:
   static Result<PartitionReader> observe(std::shared_ptr<TopicState> topic, std::uint32_t partition, Start start, bool in_place);
   // Takes the partition for a group. `in_use` if somebody else reads it.
@@ -51,7 +52,7 @@ class PartitionReader {
     return tail > position_ + 2 * away ? tail - away : kNowhere;
   }
   // Room for the value of a record that is taken from its producer's Latest (ring/latest.h), valid as long as the record.
-  struct alignas(64) Awaited {
+  struct alignas(platform::kCacheLine) Awaited {
     std::array<std::byte, ring::Latest::kMostValue> value;
   };
   // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would

@@ -26,7 +26,8 @@ struct LoanState {
   LoanState* next_free;
 };
 
-class ProducerState {
+// On cache lines of its own, as are the classes below it: other threads have theirs beside it.
+class alignas(platform::kCacheLine) ProducerState {
  public:
   static Result<std::unique_ptr<ProducerState>> make(const std::shared_ptr<TopicState>& topic, const ProducerConfig& config);
   ~ProducerState();

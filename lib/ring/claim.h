@@ -111,7 +111,7 @@ class Inner {
 };
 
 // A registered producer of one partition. One thread.
-class Appender {
+class alignas(platform::kCacheLine) Appender {
  public:
   // Takes a slot, under the registration lock. Errors: `limit_reached`, `in_use` (a single-producer topic that has one),
   // `timed_out` (the lock's holder is stopped, or who repairs what the last single producer left).
