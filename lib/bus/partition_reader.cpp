@@ -155,7 +155,7 @@ void PartitionReader::measure_latest(const ring::Latest& latest, std::uint64_t a
   for (; looks != 0; --looks) {
     std::uint64_t told = 0;
     const std::uint64_t ticks = platform::ticks_of_load(latest.position, told);
-    if (told == awaited) distance_.note(ticks * platform::ticks_to_ns() >> 32);
+    if (told == awaited) distance_.note(ticks, platform::ticks_to_ns());
     if (told >= awaited || latest.passed.load(std::memory_order_relaxed) >= awaited) return;
     platform::pause();
   }

@@ -320,11 +320,10 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
       told_ = 0;
       return false;
     }
-    platform::pause();
-    if (far) {
+    if (far)
+      platform::pause_for(distance_.between_looks());
+    else
       platform::pause();
-      platform::pause();
-    }
   }
   return false;
 }

@@ -32,6 +32,23 @@ inline void pause() noexcept {
 #endif
 }
 
+inline std::uint64_t ticks() noexcept {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  std::uint64_t value = 0;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(value));
+  return value;
+#endif
+}
+
+// At least once.
+inline void pause_for(std::uint64_t ticks) noexcept {
+  const std::uint64_t from = platform::ticks();
+  do pause();
+  while (platform::ticks() - from < ticks);
+}
+
 // Orders everything before it against everything after it. A locked read-modify-write of the own stack: 2 ns, where mfence takes 17.
 inline void fence_full() noexcept {
 #if defined(ARUS_TSAN)
@@ -146,17 +163,7 @@ inline bool compare_exchange_second(std::atomic<std::uint64_t>* words, std::uint
 #endif
 }
 
-inline std::uint64_t ticks() noexcept {
-#if defined(__x86_64__)
-  return __builtin_ia32_rdtsc();
-#elif defined(__aarch64__)
-  std::uint64_t value = 0;
-  asm volatile("mrs %0, cntvct_el0" : "=r"(value));
-  return value;
-#endif
-}
-
-// How many of them a load takes, the line that it needs included; 0: nobody knows.
+// How many ticks a load takes, the line that it needs included; 0: nobody knows.
 inline std::uint64_t ticks_of_load(const std::atomic<std::uint64_t>& word, std::uint64_t& value) noexcept {
 #if defined(__x86_64__)
   __builtin_ia32_lfence();

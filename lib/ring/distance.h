@@ -24,16 +24,23 @@ inline constexpr std::uint64_t kMemory = 100;  // ns
 class ProducerDistance {
  public:
   [[nodiscard]] bool is_far() const noexcept { return slow_ >= kMost / 2; }
-  void note(std::uint64_t ns) noexcept {
-    if (ns < kMemory)
+  // Ticks between two looks at what is far: what is asked for more often is taken from a producer that was about to write it.
+  [[nodiscard]] std::uint64_t between_looks() const noexcept { return between_looks_; }
+  // A load took so many ticks; `ticks_to_ns`: as platform::ticks_to_ns(), 0: nobody knows yet.
+  void note(std::uint64_t ticks, std::uint64_t ticks_to_ns) noexcept {
+    if (ticks_to_ns == 0) return;
+    between_looks_ = (kBetweenLooks << 32) / ticks_to_ns;
+    if ((ticks * ticks_to_ns >> 32) < kMemory)
       slow_ -= slow_ != 0 ? 1 : 0;
     else
       slow_ += slow_ != kMost ? 1 : 0;
   }
 
  private:
+  static constexpr std::uint64_t kBetweenLooks = 120;  // ns
   static constexpr std::uint32_t kMost = 8;
   std::uint32_t slow_ = 0;
+  std::uint64_t between_looks_ = 0;
 };
 
 class ReaderDistance {
