@@ -33,16 +33,16 @@ ConsumerState::Look ConsumerState::wait(nanoseconds timeout) {
   // Set at the first look at the clock: reading it costs as much as an answer takes to come.
   std::optional<platform::Deadline> deadline;
   std::int64_t sleep_from = 0;
-  const bool expects = lone_ && readers_.size() == 1;
   const std::uint32_t pauses = coalescing_.between_looks();
-  const bool awaits = may_await();
   for (std::uint32_t paused = 0;;) {
-    if (awaits && readers_.front().is_told()) {
+    // (Readers come and go with look_after_all().)
+    if (may_await() && readers_.front().is_told()) {
       if (await()) return Look::something;
+      platform::pause();
       paused = kPausesPerClock;
     } else {
       for (std::uint32_t i = 0; i < pauses; ++i) platform::pause();
-      if (expects) readers_.front().expect_soon();
+      if (lone_ && readers_.size() == 1) readers_.front().expect_soon();
     }
     if (any_ready())
       if (const Look look = collect(); look != Look::nothing) return look;

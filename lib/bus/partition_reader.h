@@ -60,6 +60,13 @@ class alignas(platform::kCacheLine) PartitionReader {
   [[gnu::always_inline]] bool await_plain(Record& to, Awaited& room, std::uint32_t looks) noexcept;
   // Whether that looks where the last producer tells of its latest record.
   [[nodiscard]] bool is_told() const noexcept { return told_ >= kToldOften; }
+  // Whether the last ones so were there at the first look: then there may be more, and the log is the place to look. Asked once for each.
+  [[nodiscard]] bool comes_at_once() noexcept {
+    if (at_once_ < kAtOnceOften) [[likely]]
+      return false;
+    at_once_ = 0;
+    return true;
+  }
   // Whether take() would find nothing: for those who take plainly, and know without it.
   [[nodiscard]] bool is_quiet() const noexcept { return (usual_ || (plain_ && !announced_ && !stuck_)) && !ready(); }
   // Whether take() would find something, or an error; without side effects.
@@ -183,8 +190,10 @@ class alignas(platform::kCacheLine) PartitionReader {
   std::uint64_t lap_word_ = 0;  // of the lap that ends at …
   std::uint64_t lap_end_ = 0;   // … cells
   std::uint64_t taken_from_ = 0;
-  // Of records that were waited for one by one: the last one's producer and position, and how many of its producer's in a row stood in its Latest.
+  // Of records that were waited for one by one: the last one's producer and position, and of how many of its producer's in a row its Latest spoke.
   static constexpr std::uint32_t kToldOften = 3;
+  static constexpr std::uint32_t kAtOnceOften = 16;
+  std::uint32_t at_once_ = 0;
   std::uint32_t from_ = ring::kNoOwner;
   std::uint32_t told_ = 0;
   std::uint64_t awaited_at_ = 0;
@@ -304,6 +313,7 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
   if (++awaits_ % kAwaitsPerClock == 0) [[unlikely]]
     measure_latest(latest, awaited, looks);
   const bool far = distance_.is_far();
+  const std::uint32_t all = looks;
   const std::size_t size = stride_.last() > 1 ? ring::Latest::kMostValue : 0;
   const std::byte* const second = latest.value.data() + (size != 0 ? 32 : 0);
   for (; looks != 0; --looks) {
@@ -311,12 +321,12 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
     const std::uint64_t told = latest.position.load(std::memory_order_acquire);
     if (told == awaited) {
       if (far) ring::ask_for_answer(size);
-      if (take_latest(latest, to, room)) [[likely]]
+      if (take_latest(latest, to, room)) [[likely]] {
+        at_once_ = looks == all ? at_once_ + 1 : 0;
         return true;
-      told_ = 0;
+      }
     }
-    if (told >= awaited) return false;
-    if (latest.passed.load(std::memory_order_relaxed) >= awaited) {
+    if (told >= awaited || latest.passed.load(std::memory_order_relaxed) >= awaited) {
       told_ = 0;
       return false;
     }
@@ -325,6 +335,8 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
     else
       platform::pause();
   }
+  // Its producer has not told of it, or is about to.
+  if (ring::is_committed(ring_.at(position_), lap_word_)) told_ = 0;
   return false;
 }
 

@@ -8,12 +8,13 @@
 //   L1 position := 0   L2 what, timestamp, value   L3 position := the record's + 1 (release)
 //   reader   M1 position (acquire) is the one waited for, + 1   M2 the rest, copied   M3 fence, position once more: still the same
 // A record that does not fit behind one that did is told of as being elsewhere; so is one that was aborted. Who commits behind another producer's claim
-// says so in that one's `passed`: both send those who wait here to the log at once.
+// says so in that one's `passed`: both send who waits for that record to the log at once, and others after their looks.
 // Invariant. Whoever sees p + 1 here, and a size, sees h0 COMMITTED at p: L1 to L3 come behind the commit. Positions do not come back, so that M1 and M3
 // mean the same record, and what was read between was written between its L1 and L3.
 // Pairs. L3 with M1: what L2 has stored is visible. The fence behind L1 with the one of M3: who has read anything of the next record's L2 sees its L1.
 // Crash: before L3 there is nothing here, and before L1 an older record; the log has all. A new owner of the slot overwrites what it finds.
-// Trust: the reader checks the size, compares position and offset with what comes next, and follows nothing. Model: latest.pml.
+// Trust: the size is checked, position and offset are those that come next, and what is copied is the reader's own; who may write here may forge a
+// header as well. Model: latest.pml.
 //
 // Who is answered by the same thread each time can own the line in time, before the answer is written: a store takes it from whoever polls it, which
 // takes as long as what was polled took to come. If too early, it is polled back before it is written. Where cores share a cache, the time that a

@@ -131,7 +131,7 @@ struct Lengths {
     return {value, key, headers, nulls | (value >= kAlignedFrom ? kAligned : 0)};
   }
   // A value and nothing else.
-  [[nodiscard]] constexpr bool is_plain() const noexcept { return (key | headers | (flags & ~kAligned)) == kNullKey; }
+  [[nodiscard]] constexpr bool is_plain() const noexcept { return (key | headers | ((flags & ~kAligned) ^ kNullKey)) == 0; }
   // Where the value starts, from the record's beginning.
   [[nodiscard]] constexpr std::uint64_t value_at() const noexcept {
     const std::uint64_t alignment = (flags & (kAligned | kPacked)) == kAligned ? kCell : kValueAlignment;
@@ -160,6 +160,8 @@ struct Lengths {
     return key - 1 < kMostPacked && headers == 0 && packed_cells() <= extent;
   }
 };
+
+static_assert(Lengths::single(8, 0, 0, Lengths::kNullKey).is_plain() && !Lengths::single(8, 1, 0, 0).is_plain());
 
 // The largest claim of a ring of `cells`, in cells; and the bytes of key, headers and value that surely fit in it.
 constexpr std::uint64_t most_cells(std::uint64_t cells) noexcept { return cells / 2 - 2; }
@@ -242,7 +244,7 @@ struct alignas(128) Latest {
   Word position;  // of the record, + 1; 0: it is being written
   Word what;      // offset:52 | size of the value:12
   Word timestamp;
-  Word passed;  // written by others: of the last record of theirs that came behind one of this producer's, + 1
+  Word passed;  // written by others: of a record of theirs, committed behind one of this producer's, + 1
   alignas(16) std::array<std::byte, kMostValue> value;
 };
 

@@ -35,6 +35,7 @@ class ApiLatest : public ApiTest {
       const Record& record = *batch.begin();
       told_ += std::exchange(place_, record.value().data()) == record.value().data() && record.value().size() != 0 ? 1 : 0;
       offset_ = record.offset();
+      key_ = record.key().data() == nullptr ? "none" : std::string(text(record.key()));
       timestamp_ = record.timestamp();
       return std::string(text(record.value()));
     }
@@ -65,6 +66,7 @@ class ApiLatest : public ApiTest {
   static std::size_t size_of(std::uint64_t i) { return i % 97; }
 
   std::string got_;
+  std::string key_;
   std::uint64_t offset_ = 0;
   Timestamp timestamp_ = 0;
   const std::byte* place_ = nullptr;
@@ -121,8 +123,59 @@ TEST_F(ApiLatest, AllElseComesAsWell) {
           default: must(producer.send(bytes(value)));
         }
       },
-      [&](std::uint64_t i) { return i >= kMost || (told_ > 1'000 && i > 10'000); });
+      [&](std::uint64_t i) {
+        EXPECT_TRUE(i == 0 || key_ == ((i - 1) % 61 == 7 ? "k" : "none")) << i << ' ' << key_;
+        return i >= kMost || (told_ > 1'000 && i > 10'000);
+      });
   EXPECT_GT(told_, 1'000u);
+}
+
+// Who takes a producer's place need not tell of anything. (A wait that is in vain is no error: see RingLatest for what ends it.)
+TEST_F(ApiLatest, ASuccessorThatTellsOfNothing) {
+  std::optional<Producer> producer = must(must(bus.topic("asked")).producer());
+  Consumer reader = waits_for("asked");
+  for (int round = 0; round < 3; ++round) {
+    const std::uint64_t before = told_;
+    ask(
+        reader, [&](std::uint64_t i) { must(producer->send(bytes(numbered(i, size_of(i))))); },
+        [&](std::uint64_t i) { return i >= kMost || told_ > before + 100; });
+    while (must(reader.poll(0ns)).size() != 0) {
+    }
+    producer.reset();
+    producer = must(must(bus.topic("asked")).producer());
+    ask(
+        reader, [&](std::uint64_t i) { must(producer->send(bytes(numbered(i, size_of(i))), {.key = bytes("k")})); },
+        [&](std::uint64_t i) {
+          EXPECT_TRUE(i == 0 || key_ == "k");
+          return i > 1'000;
+        });
+    while (must(reader.poll(0ns)).size() != 0) {
+    }
+  }
+}
+
+// Its last reader leaves while it is waited for (a pattern that nothing matches any more): nothing is looked at behind it.
+TEST_F(ApiLatest, ATopicThatGoesWhileItIsWaitedFor) {
+  for (int round = 0; round < 5; ++round) {
+    const std::string name = "gone" + std::to_string(round);
+    create(name);
+    Consumer reader = must(bus.consumer({.group = "p", .start = Start::earliest, .wait = {.mode = Wait::Mode::spin}}));
+    must(reader.subscribe_pattern("gone.*"));
+    {
+      Producer producer = must(must(bus.topic(name)).producer());
+      ask(
+          reader, [&](std::uint64_t i) { must(producer.send(bytes(numbered(i, size_of(i))))); },
+          [&, before = told_](std::uint64_t i) { return i >= kMost || told_ > before + 100; });
+    }
+    std::thread remover([&] {
+      std::this_thread::sleep_for(2ms);
+      must(bus.remove(name));
+    });
+    for (const auto until = std::chrono::steady_clock::now() + 20ms; std::chrono::steady_clock::now() < until;)
+      static_cast<void>(must(reader.poll(5ms)).size());
+    remover.join();
+    EXPECT_TRUE(reader.assignment().empty());
+  }
 }
 
 // What cannot be is not taken, and does no harm: the log has what comes.
