@@ -244,7 +244,7 @@ class alignas(platform::kCacheLine) Appender {
   }
   // Behind one that was told of comes one that is not.
   [[gnu::noinline]] void tell_elsewhere(const Claimed& claimed) noexcept {
-    if (claimed.position < told_to_) return;
+    if (latest_ == nullptr || claimed.position < told_to_) return;
     ring::tell_elsewhere(*latest_, claimed.position);
     told_to_ = claimed.position + 1;
     told_ = false;
