@@ -315,7 +315,7 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
   const bool far = distance_.is_far();
   const std::uint32_t all = looks;
   const std::size_t size = stride_.last() > 1 ? ring::Latest::kMostValue : 0;
-  const std::byte* const second = latest.value.data() + (size != 0 ? 32 : 0);
+  const void* const second = size != 0 ? ring::second_line(latest) : static_cast<const void*>(&latest);
   for (; looks != 0; --looks) {
     platform::prefetch_for_read(second);
     const std::uint64_t told = latest.position.load(std::memory_order_acquire);
@@ -342,7 +342,7 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
 
 // M1 to M3 of ring/latest.h, its first look made. False: it is not what comes next.
 inline bool PartitionReader::take_latest(const ring::Latest& latest, Record& to, Awaited& room) noexcept {
-  const std::uint64_t size = latest.what.load(std::memory_order_relaxed) ^ expected_ << 12;
+  const std::uint64_t size = latest.what.load(std::memory_order_relaxed) ^ ring::Latest::word(expected_, 0);
   if (size > ring::Latest::kMostValue) [[unlikely]]
     return false;
   const ring::Lengths lengths = ring::Lengths::single(size, 0, 0, ring::Lengths::kNullKey);

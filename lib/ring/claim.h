@@ -1,7 +1,8 @@
 // Appending: claim, mark, fill, commit. The steps C1 to C7 of ../shared/protocol.md, in its words.
 //
 // Roles. A producer writes its own slot, the tail (by a 16-byte compare-and-swap, its second word alone in G1; by plain stores where there is
-// only one producer), and ring bytes only inside its own open claim [p, p + n). Other producers and repairers read slot and header.
+// only one producer), and ring bytes only inside its own open claim [p, p + n); behind a commit also its Latest, and `passed` of another's
+// (latest.h). Other producers and repairers read slot and header.
 //
 // A claim may be of cells for more records than one: it grows (Lengths::kGrows). As long as it is the last, its owner adds to it, and others end that
 // by claiming behind it; the offset at which they begin says how many it has.
@@ -253,7 +254,7 @@ class alignas(platform::kCacheLine) Appender {
   void tell_others(const Claimed& claimed) const noexcept {
     const std::uint32_t previous = previous_of(claimed.header->h1.load(std::memory_order_relaxed));
     if (previous != id_ && previous < ring_.latest_count) [[unlikely]]
-      ring_.latest[previous].passed.store(claimed.position + 1, std::memory_order_release);
+      ring_.latest[previous].passed.store(claimed.position + 1, std::memory_order_relaxed);
   }
   void set_state(const Claimed& claimed, State state) noexcept {
     ARUS_KILL_POINT("before-settle");

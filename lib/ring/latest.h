@@ -12,7 +12,9 @@
 // Invariant. Whoever sees p + 1 here, and a size, sees h0 COMMITTED at p: L1 to L3 come behind the commit. Positions do not come back, so that M1 and M3
 // mean the same record, and what was read between was written between its L1 and L3.
 // Pairs. L3 with M1: what L2 has stored is visible. The fence behind L1 with the one of M3: who has read anything of the next record's L2 sees its L1.
-// Crash: before L3 there is nothing here, and before L1 an older record; the log has all. A new owner of the slot overwrites what it finds.
+// `passed` is a plain hint (relaxed on both sides): who follows it looks at h0 itself, with acquire, and stays with the log.
+// Crash: behind the commit and before L1 an older record stands here, before L3 nothing; before `passed` is stored nobody is sent away. Each time the log
+// has all, the reader finds it there after its looks, and nothing is to be repaired. A new owner of the slot overwrites what it finds.
 // Trust: the size is checked, position and offset are those that come next, and what is copied is the reader's own; who may write here may forge a
 // header as well. Model: latest.pml.
 //
@@ -32,10 +34,14 @@ namespace arus::ring {
 // The line in which this thread has told of its last record, until it asks for it. Never followed.
 inline constinit thread_local const Latest* told_last = nullptr;
 
+// What of a value's bytes does not fit beside the words.
+constexpr bool has_second_line(std::size_t size) noexcept { return size > kCell - offsetof(Latest, value); }
+inline const std::byte* second_line(const Latest& latest) noexcept { return reinterpret_cast<const std::byte*>(&latest) + kCell; }
+
 // Before a record of that size is told of.
 [[gnu::always_inline]] inline void ask_for(const Latest& latest, std::size_t size) noexcept {
   platform::prefetch_for_write(&latest);
-  if (size > kCell - offsetof(Latest, value)) platform::prefetch_for_write(reinterpret_cast<const std::byte*>(&latest) + kCell);
+  if (has_second_line(size)) platform::prefetch_for_write(second_line(latest));
 }
 
 // When a record of that size has come, which may be answered.
@@ -49,7 +55,7 @@ inline void ask_for_answer(std::size_t size) noexcept {
   latest.position.store(0, std::memory_order_relaxed);
   platform::fence_release();
   ARUS_KILL_POINT("L1");
-  latest.what.store(offset << 12 | size, std::memory_order_relaxed);
+  latest.what.store(Latest::word(offset, size), std::memory_order_relaxed);
   latest.timestamp.store(static_cast<std::uint64_t>(timestamp), std::memory_order_relaxed);
   platform::copy_little(latest.value.data(), value, size);
   latest.position.store(position + 1, std::memory_order_release);

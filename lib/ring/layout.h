@@ -239,7 +239,9 @@ struct IndexEntry {
 // A copy of the last small record that the producer of the slot of that number has committed: latest.h.
 struct alignas(128) Latest {
   static constexpr std::uint64_t kMostValue = 96;
-  static constexpr std::uint64_t kElsewhere = (1u << 12) - 1;  // instead of a size: the record is in the log only
+  static constexpr std::uint64_t kElsewhere = (1u << 12) - 1;  // of all its bits, instead of a size: the record is in the log only
+  static constexpr unsigned kSizeBits = 12;
+  static constexpr std::uint64_t word(std::uint64_t offset, std::uint64_t size) noexcept { return offset << kSizeBits | size; }
   static constexpr std::uint64_t cells_of(std::uint64_t size) noexcept { return (kRecordHeader + size + kCell - 1) >> kCellShift; }
   Word position;  // of the record, + 1; 0: it is being written
   Word what;      // offset:52 | size of the value:12
@@ -323,6 +325,8 @@ static_assert(offsetof(Tail, w1) == 8 && sizeof(Tail) == 128 && sizeof(Low) == 1
 static_assert(sizeof(ProducerSlot) == 64 && offsetof(ProducerSlot, born) == 24);
 static_assert(offsetof(ProducerSlot, incarnation) == 32 && offsetof(ProducerSlot, largest_timestamp) == 40);
 static_assert(offsetof(ProducerSlot, open_since) == 48);
+static_assert(Latest::cells_of(0) == Lengths::single(0, 0, 0, Lengths::kNullKey).cells());
+static_assert(Latest::cells_of(Latest::kMostValue) == Lengths::single(Latest::kMostValue, 0, 0, Lengths::kNullKey).cells());
 static_assert(sizeof(Latest) == 128 && offsetof(Latest, passed) == 24 && offsetof(Latest, value) == 32);
 static_assert(sizeof(IndexEntry) == 32 && offsetof(IndexEntry, check) == 24);
 static_assert(sizeof(Cursor) == 128 && offsetof(Cursor, owner) == 16 && offsetof(Cursor, held_since) == 24);
