@@ -398,7 +398,7 @@ Polled ConsumerState::poll(nanoseconds timeout) {
   const std::uint32_t pauses = timeout > nanoseconds::zero() ? coalescing_.before_look() : 0;
   const Coalescing::Waited waited = pauses != 0 ? pause(pauses) : Coalescing::Waited{};
   const bool awaits = timeout > nanoseconds::zero() && may_await();
-  if (awaits && readers_.front().is_told() && !readers_.front().comes_at_once() && await()) return batch();
+  if (awaits && readers_.front().looks_at_latest() && !readers_.front().comes_at_once() && await()) return batch();
   Look look = collect();
   if (++next_ >= readers_.size()) next_ = 0;
   const bool waits = look == Look::nothing;

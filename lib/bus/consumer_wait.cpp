@@ -36,7 +36,7 @@ ConsumerState::Look ConsumerState::wait(nanoseconds timeout) {
   const std::uint32_t pauses = coalescing_.between_looks();
   for (std::uint32_t paused = 0;;) {
     // (Readers come and go with look_after_all().)
-    if (may_await() && readers_.front().is_told()) {
+    if (may_await() && readers_.front().looks_at_latest()) {
       if (await()) return Look::something;
       platform::pause();
       paused = kPausesPerClock;

@@ -150,17 +150,6 @@ std::uint64_t PartitionReader::lag() const noexcept {
   return end.offset - std::min(end.offset, next_offset());
 }
 
-// Look by look with the clock, and without taking anything: how long it takes to see what the producer has written.
-void PartitionReader::measure_latest(const ring::Latest& latest, std::uint64_t awaited, std::uint32_t looks) noexcept {
-  for (; looks != 0; --looks) {
-    std::uint64_t told = 0;
-    const std::uint64_t ticks = platform::ticks_of_load(latest.position, told);
-    if (told == awaited) distance_.note(ticks, platform::ticks_to_ns());
-    if (told >= awaited || latest.passed.load(std::memory_order_relaxed) >= awaited) return;
-    platform::pause();
-  }
-}
-
 // ---- taking records ----------------------------------------------------------------------------------------------------------------
 
 tl::unexpected<Error> PartitionReader::corrupt(std::string_view what) const {

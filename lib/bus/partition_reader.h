@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "bus/lookout.h"
 #include "bus/record_access.h"
 #include "bus/record_buffer.h"
 #include "bus/state.h"
@@ -59,7 +60,7 @@ class alignas(platform::kCacheLine) PartitionReader {
   // do nothing.
   [[gnu::always_inline]] bool await_plain(Record& to, Awaited& room, std::uint32_t looks) noexcept;
   // Whether that looks where the last producer tells of its latest record.
-  [[nodiscard]] bool is_told() const noexcept { return told_ >= kToldOften; }
+  [[nodiscard]] bool looks_at_latest() const noexcept { return is_told() && lookout_.way() != Lookout::Way::log; }
   // Whether the last ones so were there at the first look: then there may be more, and the log is the place to look. Asked once for each.
   [[nodiscard]] bool comes_at_once() noexcept {
     if (at_once_ < kAtOnceOften) [[likely]]
@@ -171,7 +172,7 @@ class alignas(platform::kCacheLine) PartitionReader {
     if (std::exchange(from_, owner) != owner) told_ = 0;
     awaited_at_ = position_;
   }
-  void measure_latest(const ring::Latest& latest, std::uint64_t awaited, std::uint32_t looks) noexcept;
+  [[nodiscard]] bool is_told() const noexcept { return told_ >= kToldOften; }
   [[gnu::always_inline]] bool await_latest(Record& to, Awaited& room, std::uint32_t looks) noexcept;
   [[gnu::always_inline]] bool take_latest(const ring::Latest& latest, Record& to, Awaited& room) noexcept;
 
@@ -197,9 +198,7 @@ class alignas(platform::kCacheLine) PartitionReader {
   std::uint32_t from_ = ring::kNoOwner;
   std::uint32_t told_ = 0;
   std::uint64_t awaited_at_ = 0;
-  static constexpr std::uint32_t kAwaitsPerClock = 128;
-  std::uint32_t awaits_ = 0;
-  ring::ProducerDistance distance_;
+  Lookout lookout_;
   std::uint64_t seen_open_ = 0;  // the position of an open claim at the last look_after()
 
   // Groups only.
@@ -291,7 +290,7 @@ inline bool PartitionReader::await_plain(Record& to, Awaited& room, std::uint32_
   if (!usual_ || position_ >= lap_end_) return false;
   if (!is_told() && from_ < ring_.latest_count)
     told_ = ring_.latest[from_].position.load(std::memory_order_relaxed) == awaited_at_ + 1 ? told_ + 1 : 0;
-  if (is_told()) return await_latest(to, room, looks);
+  if (looks_at_latest()) return await_latest(to, room, looks);
   const ring::RecordHeader& header = ring_.at(position_);
   const ring::RecordHeader& second = stride_.last() > 1 ? ring_.at(position_ + 1) : header;
   const std::uint64_t lap_word = lap_word_;
@@ -300,7 +299,9 @@ inline bool PartitionReader::await_plain(Record& to, Awaited& room, std::uint32_
     if (!ring::is_filled_in_place(header, lap_word)) platform::prefetch_for_read(&second);
     if (ring::is_committed(header, lap_word)) {
       note_producer(header, lap_word);
-      return take_plain({&to, 1}) == 1;
+      if (take_plain({&to, 1}) != 1) return false;
+      if (is_told()) lookout_.came(expected_);
+      return true;
     }
   }
   return false;
@@ -310,9 +311,7 @@ inline bool PartitionReader::await_plain(Record& to, Awaited& room, std::uint32_
 inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32_t looks) noexcept {
   const ring::Latest& latest = ring_.latest[from_];
   const std::uint64_t awaited = position_ + 1;
-  if (++awaits_ % kAwaitsPerClock == 0) [[unlikely]]
-    measure_latest(latest, awaited, looks);
-  const bool far = distance_.is_far();
+  const bool rarely = lookout_.way() == Lookout::Way::latest_rarely;
   const std::uint32_t all = looks;
   const std::size_t size = stride_.last() > 1 ? ring::Latest::kMostValue : 0;
   const void* const second = size != 0 ? ring::second_line(latest) : static_cast<const void*>(&latest);
@@ -320,9 +319,10 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
     platform::prefetch_for_read(second);
     const std::uint64_t told = latest.position.load(std::memory_order_acquire);
     if (told == awaited) {
-      if (far) ring::ask_for_answer(size);
+      if (rarely) ring::ask_for_answer(size);
       if (take_latest(latest, to, room)) [[likely]] {
         at_once_ = looks == all ? at_once_ + 1 : 0;
+        lookout_.came(expected_);
         return true;
       }
     }
@@ -330,8 +330,8 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
       told_ = 0;
       return false;
     }
-    if (far)
-      platform::pause_for(distance_.between_looks());
+    if (rarely)
+      platform::pause_for(lookout_.between_looks());
     else
       platform::pause();
   }

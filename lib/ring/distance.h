@@ -1,5 +1,4 @@
-// How far away those are who read a ring, as one of its producers sees it, and a producer, as a reader sees it: about as far as memory and further,
-// or not.
+// How far away those are who read a ring, as one of its producers sees it: about as far as memory and further, or not.
 //
 // What one core has written comes to another from its cache: on the machine that was measured in 40 to 60 ns where they share the last cache,
 // in 130 to 230 where they do not. From memory it comes in about 100, and there a reader that goes through it in order gets many lines at once,
@@ -19,29 +18,6 @@
 namespace arus::ring {
 
 inline constexpr std::uint64_t kMemory = 100;  // ns
-
-// Of what a reader has waited for, by how long the load took that found it. One in five is as quick far away as near: its line was on its way.
-class ProducerDistance {
- public:
-  [[nodiscard]] bool is_far() const noexcept { return slow_ >= kMost / 2; }
-  // Ticks between two looks at what is far: what is asked for more often is taken from a producer that was about to write it.
-  [[nodiscard]] std::uint64_t between_looks() const noexcept { return between_looks_; }
-  // A load took so many ticks; `ticks_to_ns`: as platform::ticks_to_ns(), 0: nobody knows yet.
-  void note(std::uint64_t ticks, std::uint64_t ticks_to_ns) noexcept {
-    if (ticks_to_ns == 0) return;
-    between_looks_ = (kBetweenLooks << 32) / ticks_to_ns;
-    if ((ticks * ticks_to_ns >> 32) < kMemory)
-      slow_ -= slow_ != 0 ? 1 : 0;
-    else
-      slow_ += slow_ != kMost ? 1 : 0;
-  }
-
- private:
-  static constexpr std::uint64_t kBetweenLooks = 120;  // ns
-  static constexpr std::uint32_t kMost = 8;
-  std::uint32_t slow_ = 0;
-  std::uint64_t between_looks_ = 0;
-};
 
 class ReaderDistance {
  public:

@@ -4,18 +4,26 @@
 #include <thread>
 
 #include "api_support.h"
+#include "bus/lookout.h"
 #include "ring_support.h"
 
 namespace arus::test {
 namespace {
 
+using detail::Lookout;
+
 class ApiLatest : public ApiTest {
  protected:
   void SetUp() override {
+    Lookout::only = static_cast<std::uint8_t>(Lookout::Way::latest);
     create("asked");
     // Until the counter is calibrated nothing is sent in the short way.
     while (platform::ticks_to_ns() == 0) {
     }
+  }
+  void TearDown() override {
+    Lookout::only = Lookout::kAny;
+    ApiTest::TearDown();
   }
   Consumer waits_for(const std::string& topic) {
     return observe(topic, {.group = "g", .start = Start::earliest, .wait = {.mode = Wait::Mode::spin}});
@@ -93,6 +101,29 @@ TEST_F(ApiLatest, IsWhatTheLogHas) {
         return i >= kMost || (told_ > 1'000 && i > 5'000);
       });
   EXPECT_GT(told_, 1'000u);
+}
+
+TEST_F(ApiLatest, EveryWayBringsTheSame) {
+  Producer producer = must(must(bus.topic("asked")).producer());
+  Consumer reader = waits_for("asked");
+  std::uint64_t from = 0;  // a round of asking counts from 0
+  for (std::uint8_t way = 0; way <= Lookout::kAny; ++way) {
+    Lookout::only = way;
+    std::uint64_t asked = 0;
+    ask(
+        reader, [&](std::uint64_t i) { EXPECT_EQ(must(producer.send(bytes(numbered(i, size_of(i))))).offset, from + i); },
+        [&](std::uint64_t i) {
+          EXPECT_TRUE(i == 0 || offset_ == from + i - 1) << i << " of way " << int{way};
+          asked = i;
+          return i >= 5'000;
+        });
+    from += asked;
+    // What was asked last may not have been taken.
+    while (offset_ + 1 < from) take(reader);
+    from = must(producer.send(bytes("between"))).offset;
+    while (offset_ < from) take(reader);
+    ++from;
+  }
 }
 
 // Whatever is sent in between: large, with a key, filled in place, given up, in a batch of one, by somebody else.

@@ -1,4 +1,4 @@
-// ReaderDistance: when large values are to go past this core's caches. ProducerDistance: how often who waits looks.
+// ReaderDistance: when large values are to go past this core's caches.
 #include "ring/distance.h"
 #include "ring_support.h"
 
@@ -90,22 +90,6 @@ TEST(RingDistance, WatchesAReaderThatIsThereAndMoves) {
   EXPECT_EQ(distance.watched(), 0u);
   raw.ring.cursor_count = 0;
   look();
-}
-
-TEST(RingProducerDistance, FarIfMostLoadsAreSlow) {
-  ring::ProducerDistance distance;
-  constexpr std::uint64_t kOneToOne = 1ull << 32;  // a tick is a nanosecond
-  for (int i = 0; i < 100; ++i) distance.note(i % 20 == 0 ? kFar : kNear, kOneToOne);
-  EXPECT_FALSE(distance.is_far()) << "one in twenty is slow near, too";
-  for (int i = 0; i < 100; ++i) distance.note(i % 5 == 0 ? 20 : kFar, kOneToOne);
-  EXPECT_TRUE(distance.is_far()) << "one in five is on its way already";
-  EXPECT_EQ(distance.between_looks(), 120u);
-  distance.note(kFar, kOneToOne / 2);
-  EXPECT_EQ(distance.between_looks(), 240u) << "ticks of half a nanosecond";
-  for (int i = 0; i < 8; ++i) distance.note(kNear, kOneToOne);
-  EXPECT_FALSE(distance.is_far()) << "it has come nearer";
-  for (int i = 0; i < 100; ++i) distance.note(kFar, 0);
-  EXPECT_FALSE(distance.is_far()) << "a clock that is not known says nothing";
 }
 
 }  // namespace
