@@ -1,6 +1,7 @@
 #include "bus/lookout.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace arus::detail {
 
@@ -18,28 +19,32 @@ void Lookout::compare(std::uint64_t next, std::uint64_t now, std::uint64_t ticks
     way_ = best_;
 }
 
-// Each way is compared with the best one's round just before it, as both are slower a moment later when a core has moved. (Each round counts
-// once, however long it took: somebody may have been kept off a core.)
+// Each way is compared with the best one's round just before it, as both are slower a moment later when a core has moved. It must be quicker
+// than that one varies anyhow: records that do not wait for answers come when they come. (Each round counts once, however long it
+// took: somebody may have been kept off a core.)
 void Lookout::judge(std::uint64_t took) noexcept {
   if (way_ == best_) {
-    best_took_ = took;
+    if (const std::uint64_t before = std::exchange(best_took_, took); before != 0 && took != 0 && rounds_ != 0)
+      varies_ = (7 * varies_ + std::min(std::max(took, before) - std::min(took, before), before)) / 8;
     const bool sure = better_[static_cast<std::size_t>(other_)] == -kSure;
     if (++rounds_ >= (sure ? kOnceSure : kWhileUnsure) && took != 0) way_ = other_;
     return;
   }
   rounds_ = 0;
-  const bool better = took != 0 && took < best_took_ - best_took_ / 32;
-  int& times = better_[static_cast<std::size_t>(way_)];
-  times = std::clamp(times + (better ? 1 : -1), -kSure, kSure);
-  if (times == kSure) {
-    best_ = way_;
-    better_.fill(-kSure / 2);
+  bool better = false;
+  if (took != 0) {
+    better = took + std::max(varies_, best_took_ / 32) < best_took_;
+    int& times = better_[static_cast<std::size_t>(way_)];
+    times = std::clamp(times + (better ? 1 : -1), -kSure, kSure);
+    if (times == kSure) {
+      best_ = way_;
+      better_.fill(-kSure / 2);
+    }
   }
   way_ = best_;
-  while (!better || other_ == best_) {
-    other_ = static_cast<Way>((static_cast<std::size_t>(other_) + 1) % kWays);
-    if (other_ != best_) break;
-  }
+  if (better && other_ != best_) return;
+  do other_ = static_cast<Way>((static_cast<std::size_t>(other_) + 1) % kWays);
+  while (other_ == best_);
 }
 
 }  // namespace arus::detail

@@ -55,6 +55,7 @@ class Lookout {
   std::uint64_t began_ = 0;
   std::uint64_t between_looks_ = 0;
   std::uint64_t best_took_ = 0;      // ticks for kRecords in its last round; 0: nobody knows
+  std::uint64_t varies_ = 0;         // by so many from one of its rounds to the next
   std::array<int, kWays> better_{};  // than the best one, that many times more than not
 };
 

@@ -1,7 +1,9 @@
 // Lookout: which way of waiting brings records soonest, by what they take.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <random>
 
 #include "bus/lookout.h"
 
@@ -62,6 +64,30 @@ TEST_F(BusLookout, ALittleIsNoReasonToChange) {
     left += lookout_.way() == Way::latest ? 0 : 1;
   }
   EXPECT_LE(left, 20u) << "but to try";
+}
+
+TEST_F(BusLookout, RecordsThatComeWhenTheyComeAreNoReason) {
+  std::minstd_rand random(1);
+  std::uniform_int_distribution<std::uint64_t> jitter(500, 1'500);
+  std::size_t left = 0;
+  for (int i = 0; i < 1'000'000; ++i) {
+    std::uint64_t ns = 0;
+    for (std::uint64_t each = 0; each < Lookout::kRecords; ++each) ns += jitter(random);
+    round(ns);
+    left += lookout_.way() == Way::latest ? 0 : 1;
+  }
+  EXPECT_LE(left, 60'000u);
+}
+
+TEST_F(BusLookout, FindsATenthThoughItVaries) {
+  std::minstd_rand random(1);
+  std::uniform_int_distribution<std::uint64_t> jitter(95, 105);  // percent
+  std::size_t log = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    round((lookout_.way() == Way::log ? 580u : 640u) * Lookout::kRecords * jitter(random) / 100);
+    log += lookout_.way() == Way::log ? 1 : 0;
+  }
+  EXPECT_GE(log, 9'000u);
 }
 
 TEST_F(BusLookout, SomebodyWhoIsKeptOffACoreIsNoReasonEither) {
