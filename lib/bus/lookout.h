@@ -3,7 +3,7 @@
 // No rule of ours holds on all machines: a producer's Latest (ring/latest.h) is a quarter quicker than the log on one processor and a quarter slower
 // on the next, and looking more rarely wins only where the producer's core is far ("Tried" in lib/README.md has the figures). On a virtual machine
 // that changes many times a second. What is compared is the time from one record to the next, a round trip where they are questions
-// and answers; who is not waited with in return loses nothing by either. One thread.
+// and answers. Records that come when they come say nothing by that, and are waited for at the log. One thread.
 #pragma once
 
 #include <array>
@@ -18,9 +18,9 @@ namespace arus::detail {
 class Lookout {
  public:
   enum class Way : std::uint8_t {
+    log,     // at first, and where it makes no difference
     latest,  // the producer's Latest, one look a pause
     latest_rarely,  // the same once in between_looks(): what is asked for more often is taken from a far producer that was about to write it
-    log,
   };
   static constexpr std::size_t kWays = 3;
   static constexpr std::uint64_t kRecords = 16;     // a way is tried for so many …
@@ -47,9 +47,9 @@ class Lookout {
   static constexpr std::uint64_t kBetweenLooks = 120;  // ns
   void judge(std::uint64_t took) noexcept;
 
-  Way way_ = Way::latest;
-  Way best_ = Way::latest;
-  Way other_ = Way::log;      // that is tried next
+  Way way_ = Way::log;
+  Way best_ = Way::log;
+  Way other_ = Way::latest;   // that is tried next
   std::uint32_t rounds_ = 0;  // of the best one since the last try
   std::uint64_t from_ = 0;    // offset and time of where this round began
   std::uint64_t began_ = 0;

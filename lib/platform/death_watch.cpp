@@ -5,24 +5,14 @@
 
 #include <array>
 
-#include "platform/fork.h"
-
 namespace arus::platform {
 
-DeathWatch::DeathWatch(Descriptor file) noexcept : file_(std::move(file)), generation_(fork_generation()) {
-  close_in_child(file_.get());
-}
-
-DeathWatch::~DeathWatch() {
-  if (same_process(generation_))
-    keep_in_child(file_.get());
-  else
-    file_.release();  // closed when the child was forked
-}
-
 std::unique_ptr<DeathWatch> DeathWatch::open(const Leases& leases) noexcept try {
-  Descriptor file(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  if (!file.valid()) return nullptr;
+  auto file = [] {
+    const NoFork no_fork;
+    return OwnDescriptor(Descriptor(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), no_fork);
+  }();
+  if (file.get() < 0) return nullptr;
   if (inotify_add_watch(file.get(), leases.directory().c_str(), IN_CLOSE_WRITE | IN_DELETE | IN_ONLYDIR) < 0) return nullptr;
   return std::unique_ptr<DeathWatch>(new DeathWatch(std::move(file)));
 } catch (...) {  // out of memory: as if the kernel had refused

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "platform/file.h"
 #include "platform/lease.h"
@@ -14,9 +15,6 @@ class DeathWatch {
  public:
   // Null where the kernel grants none (fs.inotify.max_user_instances): then one has to ask in steps.
   static std::unique_ptr<DeathWatch> open(const Leases& leases) noexcept;
-  ~DeathWatch();
-  DeathWatch(const DeathWatch&) = delete;
-  DeathWatch& operator=(const DeathWatch&) = delete;
 
   // Whether any lease was given up since the last call.
   [[nodiscard]] bool heard() const noexcept;
@@ -24,9 +22,8 @@ class DeathWatch {
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
 
  private:
-  explicit DeathWatch(Descriptor file) noexcept;
-  Descriptor file_;
-  std::uint64_t generation_;  // of fork
+  explicit DeathWatch(OwnDescriptor file) noexcept : file_(std::move(file)) {}
+  OwnDescriptor file_;
 };
 
 }  // namespace arus::platform

@@ -4,24 +4,14 @@
 
 #include <cerrno>
 
-#include "platform/fork.h"
-
 namespace arus::platform {
 
-DescriptorSet::DescriptorSet(Descriptor file) noexcept : file_(std::move(file)), generation_(fork_generation()) {
-  close_in_child(file_.get());
-}
-
-DescriptorSet::~DescriptorSet() {
-  if (same_process(generation_))
-    keep_in_child(file_.get());
-  else
-    file_.release();  // closed when the child was forked
-}
-
 Result<std::unique_ptr<DescriptorSet>> DescriptorSet::make() {
-  Descriptor file(epoll_create1(EPOLL_CLOEXEC));
-  if (!file.valid()) return fail_system(errno, "epoll_create1", "(no file)");
+  auto file = [] {
+    const NoFork no_fork;
+    return OwnDescriptor(Descriptor(epoll_create1(EPOLL_CLOEXEC)), no_fork);
+  }();
+  if (file.get() < 0) return fail_system(errno, "epoll_create1", "(no file)");
   return std::unique_ptr<DescriptorSet>(new DescriptorSet(std::move(file)));
 }
 

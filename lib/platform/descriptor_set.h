@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "platform/file.h"
 
@@ -10,17 +11,13 @@ namespace arus::platform {
 class DescriptorSet {
  public:
   static Result<std::unique_ptr<DescriptorSet>> make();
-  ~DescriptorSet();
-  DescriptorSet(const DescriptorSet&) = delete;
-  DescriptorSet& operator=(const DescriptorSet&) = delete;
   // A descriptor that is in it already does no harm; one that is closed leaves by itself.
   Result<void> add(int descriptor) const;
   [[nodiscard]] int get() const noexcept { return file_.get(); }
 
  private:
-  explicit DescriptorSet(Descriptor file) noexcept;
-  Descriptor file_;
-  std::uint64_t generation_;  // of fork
+  explicit DescriptorSet(OwnDescriptor file) noexcept : file_(std::move(file)) {}
+  OwnDescriptor file_;
 };
 
 }  // namespace arus::platform

@@ -13,12 +13,26 @@
 #include <ctime>
 
 #include "platform/clock.h"
-#include "platform/fork.h"
 
 namespace arus::platform {
 
 Descriptor::~Descriptor() {
   if (number_ >= 0) close(number_);
+}
+
+OwnDescriptor::OwnDescriptor(Descriptor file, const NoFork&) noexcept : file_(std::move(file)), generation_(fork_generation()) {
+  if (file_.valid()) close_in_child(file_.get());
+}
+
+OwnDescriptor::~OwnDescriptor() {
+  if (!file_.valid()) return;
+  if (!is_ours()) {  // closed when the child was forked; its number may belong to somebody else by now
+    file_.release();
+    return;
+  }
+  const NoFork no_fork;
+  keep_in_child(file_.get());
+  const Descriptor closed = std::move(file_);
 }
 
 Result<std::int64_t> group_id(const std::string& name) {
@@ -115,14 +129,18 @@ struct flock byte_lock(std::uint32_t byte, short type) noexcept {
 }  // namespace
 
 Result<FileLock> FileLock::try_lock(const std::string& path, std::uint32_t byte) {
-  auto file = open_file(path, O_RDWR);
+  auto file = [&]() -> Result<OwnDescriptor> {
+    const NoFork no_fork;
+    auto opened = open_file(path, O_RDWR);
+    if (!opened) return pass(opened);
+    return OwnDescriptor(std::move(*opened), no_fork);
+  }();
   if (!file) return pass(file);
   struct flock lock = byte_lock(byte, F_WRLCK);
   if (fcntl(file->get(), F_OFD_SETLK, &lock) != 0) {
     if (errno == EAGAIN || errno == EACCES) return fail(Errc::in_use);
     return fail_system(errno, "lock", path);
   }
-  close_in_child(file->get());
   return FileLock(std::move(*file));
 }
 
@@ -136,10 +154,6 @@ Result<FileLock> FileLock::lock(const std::string& path, std::uint32_t byte, std
     const timespec nap{0, 200'000};
     nanosleep(&nap, nullptr);
   }
-}
-
-FileLock::~FileLock() {
-  if (file_.valid()) keep_in_child(file_.get());  // closing releases
 }
 
 Held is_locked(int descriptor, std::uint32_t byte) noexcept {

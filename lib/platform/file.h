@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "platform/error.h"
+#include "platform/fork.h"
 
 namespace arus::platform {
 
@@ -28,6 +29,28 @@ class Descriptor {
 
  private:
   int number_ = -1;
+};
+
+// A descriptor that forked children do not keep, whenever they are forked: theirs is closed as they begin, and the destructor does nothing there.
+class OwnDescriptor {
+ public:
+  OwnDescriptor() noexcept = default;
+  // The token under which it was opened: a child that is forked in between would keep it, and its locks.
+  OwnDescriptor(Descriptor file, const NoFork&) noexcept;
+  OwnDescriptor(OwnDescriptor&& other) noexcept = default;
+  OwnDescriptor& operator=(OwnDescriptor&& other) noexcept {
+    std::swap(file_, other.file_);
+    std::swap(generation_, other.generation_);
+    return *this;
+  }
+  ~OwnDescriptor();
+  [[nodiscard]] int get() const noexcept { return file_.get(); }
+  // In the process that has opened it.
+  [[nodiscard]] bool is_ours() const noexcept { return same_process(generation_); }
+
+ private:
+  Descriptor file_;
+  std::uint64_t generation_ = 0;
 };
 
 // Permissions and ownership of what is created: the mode is set exactly (the umask does not apply), the group if `group_id` is not -1.
@@ -59,15 +82,10 @@ class FileLock {
   static Result<FileLock> try_lock(const std::string& path, std::uint32_t byte);
   // Waits for at most `ns` by trying again; for the control plane only.
   static Result<FileLock> lock(const std::string& path, std::uint32_t byte, std::int64_t ns);
-  FileLock(FileLock&& other) noexcept = default;
-  FileLock& operator=(FileLock&& other) noexcept = default;
-  ~FileLock();
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
 
  private:
-  explicit FileLock(Descriptor file) noexcept : file_(std::move(file)) {}
-  Descriptor file_;
+  explicit FileLock(OwnDescriptor file) noexcept : file_(std::move(file)) {}
+  OwnDescriptor file_;
 };
 
 // Whether anybody holds the lock that FileLock takes. Needs read permission only.

@@ -19,12 +19,23 @@ constinit std::atomic<const std::atomic<std::uint64_t>*> fork_page{&no_generatio
 namespace {
 
 std::atomic<std::uint64_t> generations{0};
+// Held across a fork as well, so that neither is another thread's in the child; always in this order.
+constinit std::mutex no_fork;
+constinit std::mutex naming;
 constinit std::atomic<std::atomic<std::uint64_t>*> own_page{nullptr};  // that in_child() may use; null: there is none
 
 // A fixed table, so that the handler in the child (where only async-signal-safe calls are allowed) neither locks nor allocates.
 constexpr std::size_t kMostDescriptors = 1024;
 std::array<std::atomic<int>, kMostDescriptors> to_close{};  // descriptor + 1; 0 is free
 
+void before_fork() {
+  no_fork.lock();
+  naming.lock();
+}
+void after_fork() {
+  naming.unlock();
+  no_fork.unlock();
+}
 // (The page is wiped once more: QEMU's user emulation takes MADV_WIPEONFORK and does nothing, and a sandbox's kernel may not know it.)
 void in_child() {
   if (auto* const page = own_page.load(std::memory_order_relaxed); page != nullptr) page->store(0, std::memory_order_relaxed);
@@ -32,6 +43,7 @@ void in_child() {
     const int descriptor = entry.exchange(0, std::memory_order_relaxed) - 1;
     if (descriptor >= 0) close(descriptor);
   }
+  after_fork();
 }
 
 std::atomic<std::uint64_t>* new_page() {
@@ -45,12 +57,11 @@ std::atomic<std::uint64_t>* new_page() {
 }  // namespace
 
 std::uint64_t fork_generation() {
-  static std::mutex mutex;  // never held across a fork of ours; a child that forks while another thread holds it is out of luck
   static std::atomic<std::uint64_t>* page = [] {
-    pthread_atfork(nullptr, nullptr, in_child);
+    pthread_atfork(before_fork, after_fork, in_child);
     return new_page();
   }();
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(naming);
   if (page == nullptr) return 0;
   std::uint64_t generation = page->load(std::memory_order_relaxed);
   if (generation == 0) {  // the first call, or the first in this child: the kernel has wiped the page
@@ -74,5 +85,11 @@ void keep_in_child(int descriptor) {
     if (entry.compare_exchange_strong(held, 0, std::memory_order_relaxed)) return;
   }
 }
+
+NoFork::NoFork() {
+  fork_generation();  // whoever forks knows of it then
+  no_fork.lock();
+}
+NoFork::~NoFork() { no_fork.unlock(); }
 
 }  // namespace arus::platform

@@ -22,8 +22,18 @@ inline bool same_process(std::uint64_t generation) noexcept {
   return detail::fork_page.load(std::memory_order_relaxed)->load(std::memory_order_relaxed) == generation;
 }
 
-// Closes `descriptor` in every child that this process forks, until forgotten.
+// Closes `descriptor` in every child that this process forks, until forgotten. See OwnDescriptor (file.h).
 void close_in_child(int descriptor);
 void keep_in_child(int descriptor);
+
+// While one lives no other thread of this process forks: for the moment between opening a descriptor and close_in_child(), and between
+// keep_in_child() and closing it. One at a time in a thread, which does not fork meanwhile.
+class NoFork {
+ public:
+  NoFork();
+  ~NoFork();
+  NoFork(const NoFork&) = delete;
+  NoFork& operator=(const NoFork&) = delete;
+};
 
 }  // namespace arus::platform

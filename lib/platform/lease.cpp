@@ -80,7 +80,7 @@ void Leases::sweep() const noexcept try {
 namespace {
 
 struct Taken {
-  Descriptor file;
+  OwnDescriptor file;
   std::uint64_t incarnation;
 };
 
@@ -90,7 +90,12 @@ Result<Taken> make(const Leases& leases, const std::string& content, short lock_
     const std::uint64_t incarnation = random_word() & ~std::uint64_t{1};
     if (incarnation == kNoIncarnation) continue;
     const std::string temporary = format("{}/{}{}", leases.directory(), kTemporary, hex(incarnation));
-    auto file = create_file(temporary, {.mode = 0644});
+    auto file = [&]() -> Result<OwnDescriptor> {
+      const NoFork no_fork;
+      auto created = create_file(temporary, {.mode = 0644});
+      if (!created) return pass(created);
+      return OwnDescriptor(std::move(*created), no_fork);
+    }();
     if (!file) return pass(file);
     struct flock lock = lock_of(lock_type);
     if (fcntl(file->get(), F_OFD_SETLK, &lock) != 0) continue;  // a sweeper has it, and removes it
@@ -111,18 +116,11 @@ Result<Taken> make(const Leases& leases, const std::string& content, short lock_
 }  // namespace
 
 Result<std::unique_ptr<Lease>> Lease::take(const Leases& leases) {
-  const std::uint64_t generation = fork_generation();
   std::string command;
   std::getline(std::ifstream("/proc/self/comm"), command);
   auto taken = make(leases, format("{} {}\n", getpid(), command), F_WRLCK);
   if (!taken) return pass(taken);
-  close_in_child(taken->file.get());
-  return std::unique_ptr<Lease>(new Lease(leases.path(taken->incarnation), std::move(taken->file), taken->incarnation, generation));
-}
-
-SharedLease::SharedLease(Descriptor file, std::uint64_t incarnation) noexcept
-    : file_(std::move(file)), incarnation_(incarnation), generation_(fork_generation()) {
-  close_in_child(file_.get());
+  return std::unique_ptr<Lease>(new Lease(leases.path(taken->incarnation), std::move(taken->file), taken->incarnation));
 }
 
 Result<std::unique_ptr<SharedLease>> SharedLease::take(const Leases& leases, const std::string& what) {
@@ -133,7 +131,12 @@ Result<std::unique_ptr<SharedLease>> SharedLease::take(const Leases& leases, con
 
 std::unique_ptr<SharedLease> SharedLease::join(const Leases& leases, std::uint64_t incarnation) {
   if (incarnation == kNoIncarnation) return nullptr;
-  auto file = open_file(leases.path(incarnation), O_RDONLY);
+  auto file = [&]() -> Result<OwnDescriptor> {
+    const NoFork no_fork;
+    auto opened = open_file(leases.path(incarnation), O_RDONLY);
+    if (!opened) return pass(opened);
+    return OwnDescriptor(std::move(*opened), no_fork);
+  }();
   if (!file) return nullptr;
   struct flock lock = lock_of(F_RDLCK);
   struct stat status {};
@@ -141,21 +144,8 @@ std::unique_ptr<SharedLease> SharedLease::join(const Leases& leases, std::uint64
   return std::unique_ptr<SharedLease>(new SharedLease(std::move(*file), incarnation));
 }
 
-SharedLease::~SharedLease() {
-  if (same_process(generation_))
-    keep_in_child(file_.get());
-  else
-    file_.release();  // closed when the child was forked
-}
-
 Lease::~Lease() {
-  if (!same_process(generation_)) {
-    // The descriptor was closed when the child was forked; its number may belong to somebody else by now.
-    file_.release();
-    return;
-  }
-  unlink(path_.c_str());
-  keep_in_child(file_.get());
+  if (file_.is_ours()) unlink(path_.c_str());
 }
 
 }  // namespace arus::platform

@@ -52,12 +52,11 @@ class Lease {
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
 
  private:
-  Lease(std::string path, Descriptor file, std::uint64_t incarnation, std::uint64_t generation) noexcept
-      : path_(std::move(path)), file_(std::move(file)), incarnation_(incarnation), generation_(generation) {}
+  Lease(std::string path, OwnDescriptor file, std::uint64_t incarnation) noexcept
+      : path_(std::move(path)), file_(std::move(file)), incarnation_(incarnation) {}
   std::string path_;
-  Descriptor file_;
+  OwnDescriptor file_;
   std::uint64_t incarnation_;
-  std::uint64_t generation_;
 };
 
 // A lease that several hold together, and that is alive as long as one of them is: each has its file locked for reading. In a forked child as
@@ -68,16 +67,12 @@ class SharedLease {
   static Result<std::unique_ptr<SharedLease>> take(const Leases& leases, const std::string& what);
   // Holds the one of that incarnation as well, which may be dead; null if its file is gone.
   static std::unique_ptr<SharedLease> join(const Leases& leases, std::uint64_t incarnation);
-  ~SharedLease();
-  SharedLease(const SharedLease&) = delete;
-  SharedLease& operator=(const SharedLease&) = delete;
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
 
  private:
-  SharedLease(Descriptor file, std::uint64_t incarnation) noexcept;
-  Descriptor file_;
+  SharedLease(OwnDescriptor file, std::uint64_t incarnation) noexcept : file_(std::move(file)), incarnation_(incarnation) {}
+  OwnDescriptor file_;
   std::uint64_t incarnation_;
-  std::uint64_t generation_;  // of fork
 };
 
 }  // namespace arus::platform

@@ -3,8 +3,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "platform/fork.h"
 #include "platform/lease.h"
@@ -192,6 +195,32 @@ TEST(PlatformLock, DoesNotLiveOnInAForkedChild) {
   EXPECT_TRUE(good(FileLock::try_lock(directory / "f", 0)));
   child.go_on();
   EXPECT_EQ(child.join(), 0);
+}
+
+// Another thread may be in the middle of taking or of giving up a lock when this one forks.
+TEST(PlatformLock, NoChildHasItsFileWheneverItIsForked) {
+  const Directory directory;
+  const std::string path = directory / "f";
+  must(platform::create_file(path, {}));
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> taken{0};
+  std::thread locks([&] {
+    while (!stop) {
+      if (const auto lock = FileLock::try_lock(path, 0)) ++taken;  // else a child has it still, for a moment
+    }
+  });
+  while (taken == 0) std::this_thread::yield();
+  int with_it = 0;
+  for (int i = 0; i < 300; ++i)
+    with_it += in_child([&] {
+                 for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+                   std::error_code gone;  // the directory's own
+                   EXPECT_NE(std::filesystem::read_symlink(entry.path(), gone), path);
+                 }
+               }) != 0;
+  stop = true;
+  locks.join();
+  EXPECT_EQ(with_it, 0);
 }
 
 // ---- leases --------------------------------------------------------------------------------------------------------------------
