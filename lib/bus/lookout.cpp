@@ -25,7 +25,7 @@ void Lookout::compare(std::uint64_t next, std::uint64_t now, std::uint64_t ticks
 void Lookout::judge(std::uint64_t took) noexcept {
   if (way_ == best_) {
     if (const std::uint64_t before = std::exchange(best_took_, took); before != 0 && took != 0 && rounds_ != 0)
-      varies_ = (7 * varies_ + std::min(std::max(took, before) - std::min(took, before), before)) / 8;
+      varies_ = (7 * varies_ + std::min(std::max(took, before) - std::min(took, before), std::min(took, before))) / 8;
     const bool sure = better_[static_cast<std::size_t>(other_)] == -kSure;
     if (++rounds_ >= (sure ? kOnceSure : kWhileUnsure) && took != 0) way_ = other_;
     return;

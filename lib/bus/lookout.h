@@ -40,8 +40,13 @@ class Lookout {
     if (next - from_ >= kRecords) [[unlikely]]
       compare(next, platform::ticks(), platform::ticks_to_ns());
   }
-  // The same at that time; `ticks_to_ns`: as platform::ticks_to_ns(), 0: nobody knows yet.
+  // As came() at that time; `ticks_to_ns`: as platform::ticks_to_ns(), 0: nobody knows yet.
   [[gnu::noinline]] void compare(std::uint64_t next, std::uint64_t now, std::uint64_t ticks_to_ns) noexcept;
+  // What was waited for has not come where this way looks: its round does not count.
+  void in_vain() noexcept {
+    if (way_ != best_) judge(0);
+    began_ = 0;
+  }
 
  private:
   static constexpr std::uint64_t kBetweenLooks = 120;  // ns

@@ -328,6 +328,7 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
     }
     if (told >= awaited || latest.passed.load(std::memory_order_relaxed) >= awaited) {
       told_ = 0;
+      lookout_.in_vain();
       return false;
     }
     if (rarely)
@@ -336,7 +337,10 @@ inline bool PartitionReader::await_latest(Record& to, Awaited& room, std::uint32
       platform::pause();
   }
   // Its producer has not told of it, or is about to.
-  if (ring::is_committed(ring_.at(position_), lap_word_)) told_ = 0;
+  if (ring::is_committed(ring_.at(position_), lap_word_)) {
+    told_ = 0;
+    lookout_.in_vain();
+  }
   return false;
 }
 

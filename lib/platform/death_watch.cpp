@@ -8,11 +8,8 @@
 namespace arus::platform {
 
 std::unique_ptr<DeathWatch> DeathWatch::open(const Leases& leases) noexcept try {
-  auto file = [] {
-    const NoFork no_fork;
-    return OwnDescriptor(Descriptor(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), no_fork);
-  }();
-  if (file.get() < 0) return nullptr;
+  auto file = OwnDescriptor::by([] { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); });
+  if (!file.valid()) return nullptr;
   if (inotify_add_watch(file.get(), leases.directory().c_str(), IN_CLOSE_WRITE | IN_DELETE | IN_ONLYDIR) < 0) return nullptr;
   return std::unique_ptr<DeathWatch>(new DeathWatch(std::move(file)));
 } catch (...) {  // out of memory: as if the kernel had refused

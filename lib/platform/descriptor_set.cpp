@@ -7,11 +7,8 @@
 namespace arus::platform {
 
 Result<std::unique_ptr<DescriptorSet>> DescriptorSet::make() {
-  auto file = [] {
-    const NoFork no_fork;
-    return OwnDescriptor(Descriptor(epoll_create1(EPOLL_CLOEXEC)), no_fork);
-  }();
-  if (file.get() < 0) return fail_system(errno, "epoll_create1", "(no file)");
+  auto file = OwnDescriptor::by([] { return epoll_create1(EPOLL_CLOEXEC); });
+  if (!file.valid()) return fail_system(errno, "epoll_create1", "(no file)");
   return std::unique_ptr<DescriptorSet>(new DescriptorSet(std::move(file)));
 }
 

@@ -20,7 +20,7 @@ Descriptor::~Descriptor() {
   if (number_ >= 0) close(number_);
 }
 
-OwnDescriptor::OwnDescriptor(Descriptor file, const NoFork&) noexcept : file_(std::move(file)), generation_(fork_generation()) {
+OwnDescriptor::OwnDescriptor(Descriptor file) noexcept : file_(std::move(file)), generation_(fork_generation()) {
   if (file_.valid()) close_in_child(file_.get());
 }
 
@@ -54,23 +54,40 @@ Result<Descriptor> open_file(const std::string& path, int flags) {
 
 namespace {
 
+constexpr int kNewFile = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+
+// To whom a new file is to belong; it is gone if that fails.
 Result<void> give(int file, const std::string& path, const Ownership& ownership) {
+  const auto gone = [&](const char* call) {
+    const int error = errno;
+    unlink(path.c_str());
+    return fail_system(error, call, path);
+  };
   if (ownership.group_id >= 0 && fchown(file, static_cast<uid_t>(-1), static_cast<gid_t>(ownership.group_id)) != 0)
-    return fail_system(errno, "chown", path);
-  if (fchmod(file, ownership.mode) != 0) return fail_system(errno, "chmod", path);
+    return gone("chown");
+  if (fchmod(file, ownership.mode) != 0) return gone("chmod");
   return {};
 }
 
 }  // namespace
 
 Result<Descriptor> create_file(const std::string& path, const Ownership& ownership) {
-  const int number = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (number < 0) return fail_system(errno, "create", path);
-  Descriptor file(number);
-  if (auto given = give(number, path, ownership); !given) {
-    unlink(path.c_str());
-    return pass(given);
-  }
+  Descriptor file(open(path.c_str(), kNewFile, 0600));
+  if (!file.valid()) return fail_system(errno, "create", path);
+  if (auto given = give(file.get(), path, ownership); !given) return pass(given);
+  return file;
+}
+
+Result<OwnDescriptor> OwnDescriptor::open(const std::string& path, int flags) {
+  auto file = by([&] { return ::open(path.c_str(), flags | O_CLOEXEC); });
+  if (!file.valid()) return fail_system(errno, "open", path);
+  return file;
+}
+
+Result<OwnDescriptor> OwnDescriptor::create(const std::string& path, const Ownership& ownership) {
+  auto file = by([&] { return ::open(path.c_str(), kNewFile, 0600); });
+  if (!file.valid()) return fail_system(errno, "create", path);
+  if (auto given = give(file.get(), path, ownership); !given) return pass(given);
   return file;
 }
 
@@ -129,12 +146,7 @@ struct flock byte_lock(std::uint32_t byte, short type) noexcept {
 }  // namespace
 
 Result<FileLock> FileLock::try_lock(const std::string& path, std::uint32_t byte) {
-  auto file = [&]() -> Result<OwnDescriptor> {
-    const NoFork no_fork;
-    auto opened = open_file(path, O_RDWR);
-    if (!opened) return pass(opened);
-    return OwnDescriptor(std::move(*opened), no_fork);
-  }();
+  auto file = OwnDescriptor::open(path, O_RDWR);
   if (!file) return pass(file);
   struct flock lock = byte_lock(byte, F_WRLCK);
   if (fcntl(file->get(), F_OFD_SETLK, &lock) != 0) {

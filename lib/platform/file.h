@@ -31,28 +31,6 @@ class Descriptor {
   int number_ = -1;
 };
 
-// A descriptor that forked children do not keep, whenever they are forked: theirs is closed as they begin, and the destructor does nothing there.
-class OwnDescriptor {
- public:
-  OwnDescriptor() noexcept = default;
-  // The token under which it was opened: a child that is forked in between would keep it, and its locks.
-  OwnDescriptor(Descriptor file, const NoFork&) noexcept;
-  OwnDescriptor(OwnDescriptor&& other) noexcept = default;
-  OwnDescriptor& operator=(OwnDescriptor&& other) noexcept {
-    std::swap(file_, other.file_);
-    std::swap(generation_, other.generation_);
-    return *this;
-  }
-  ~OwnDescriptor();
-  [[nodiscard]] int get() const noexcept { return file_.get(); }
-  // In the process that has opened it.
-  [[nodiscard]] bool is_ours() const noexcept { return same_process(generation_); }
-
- private:
-  Descriptor file_;
-  std::uint64_t generation_ = 0;
-};
-
 // Permissions and ownership of what is created: the mode is set exactly (the umask does not apply), the group if `group_id` is not -1.
 struct Ownership {
   std::uint32_t mode = 0600;
@@ -64,6 +42,40 @@ Result<std::int64_t> group_id(const std::string& name);
 Result<Descriptor> open_file(const std::string& path, int flags);
 // Creates a file that must not exist yet.
 Result<Descriptor> create_file(const std::string& path, const Ownership& ownership);
+
+// A descriptor that forked children do not keep, whenever they are forked (but for raw clone(), and for more than 1024 at a time): theirs is closed
+// as they begin, and the destructor does nothing there.
+class OwnDescriptor {
+ public:
+  OwnDescriptor() noexcept = default;
+  // Of open_file() and create_file().
+  static Result<OwnDescriptor> open(const std::string& path, int flags);
+  static Result<OwnDescriptor> create(const std::string& path, const Ownership& ownership);
+  // What `open()` returns, a descriptor or -1 and errno. No thread forks meanwhile: such a child would keep it, and what it locks.
+  template <class Open>
+  static OwnDescriptor by(Open open) noexcept {
+    fork_generation();  // from here on who forks knows
+    const NoFork no_fork;
+    return OwnDescriptor(Descriptor(open()));
+  }
+  OwnDescriptor(OwnDescriptor&& other) noexcept = default;
+  OwnDescriptor& operator=(OwnDescriptor&& other) noexcept {
+    std::swap(file_, other.file_);
+    std::swap(generation_, other.generation_);
+    return *this;
+  }
+  ~OwnDescriptor();
+  [[nodiscard]] int get() const noexcept { return file_.get(); }
+  [[nodiscard]] bool valid() const noexcept { return file_.valid(); }
+  // In the process that has opened it.
+  [[nodiscard]] bool is_ours() const noexcept { return same_process(generation_); }
+
+ private:
+  explicit OwnDescriptor(Descriptor file) noexcept;
+  Descriptor file_;
+  std::uint64_t generation_ = 0;
+};
+
 Result<void> make_directory(const std::string& path, const Ownership& ownership);
 // The names in a directory, without "." and "..".
 Result<std::vector<std::string>> list_directory(const std::string& path);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <mutex>
+#include <utility>
 
 namespace arus::platform {
 
@@ -19,22 +20,32 @@ constinit std::atomic<const std::atomic<std::uint64_t>*> fork_page{&no_generatio
 namespace {
 
 std::atomic<std::uint64_t> generations{0};
-// Held across a fork as well, so that neither is another thread's in the child; always in this order.
-constinit std::mutex no_fork;
-constinit std::mutex naming;
 constinit std::atomic<std::atomic<std::uint64_t>*> own_page{nullptr};  // that in_child() may use; null: there is none
 
 // A fixed table, so that the handler in the child (where only async-signal-safe calls are allowed) neither locks nor allocates.
 constexpr std::size_t kMostDescriptors = 1024;
 std::array<std::atomic<int>, kMostDescriptors> to_close{};  // descriptor + 1; 0 is free
 
-void before_fork() {
-  no_fork.lock();
-  naming.lock();
+// Held across a fork as well, so that it is no other thread's in the child. `holds`: this thread has it, or is about to. (Not a recursive mutex: that
+// belongs to a thread by its number, which is another one in the child.)
+constinit std::mutex forks;
+constinit thread_local bool holds = false;
+constinit thread_local bool holds_for_fork = false;
+
+// Whether leave() is due.
+bool enter() noexcept {
+  if (std::exchange(holds, true)) return false;
+  forks.lock();
+  return true;
 }
+void leave() noexcept {
+  forks.unlock();
+  holds = false;
+}
+
+void before_fork() { holds_for_fork = enter(); }
 void after_fork() {
-  naming.unlock();
-  no_fork.unlock();
+  if (std::exchange(holds_for_fork, false)) leave();
 }
 // (The page is wiped once more: QEMU's user emulation takes MADV_WIPEONFORK and does nothing, and a sandbox's kernel may not know it.)
 void in_child() {
@@ -61,7 +72,7 @@ std::uint64_t fork_generation() {
     pthread_atfork(before_fork, after_fork, in_child);
     return new_page();
   }();
-  const std::lock_guard lock(naming);
+  const NoFork naming;
   if (page == nullptr) return 0;
   std::uint64_t generation = page->load(std::memory_order_relaxed);
   if (generation == 0) {  // the first call, or the first in this child: the kernel has wiped the page
@@ -86,10 +97,9 @@ void keep_in_child(int descriptor) {
   }
 }
 
-NoFork::NoFork() {
-  fork_generation();  // whoever forks knows of it then
-  no_fork.lock();
+NoFork::NoFork() noexcept : first_(enter()) {}
+NoFork::~NoFork() {
+  if (first_) leave();
 }
-NoFork::~NoFork() { no_fork.unlock(); }
 
 }  // namespace arus::platform

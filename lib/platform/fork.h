@@ -27,13 +27,16 @@ void close_in_child(int descriptor);
 void keep_in_child(int descriptor);
 
 // While one lives no other thread of this process forks: for the moment between opening a descriptor and close_in_child(), and between
-// keep_in_child() and closing it. One at a time in a thread, which does not fork meanwhile.
+// keep_in_child() and closing it. This thread may: in a signal's handler, or be in the middle of it, in handlers of others (pthread_atfork).
 class NoFork {
  public:
-  NoFork();
+  NoFork() noexcept;
   ~NoFork();
   NoFork(const NoFork&) = delete;
   NoFork& operator=(const NoFork&) = delete;
+
+ private:
+  bool first_;  // of this thread
 };
 
 }  // namespace arus::platform

@@ -90,12 +90,7 @@ Result<Taken> make(const Leases& leases, const std::string& content, short lock_
     const std::uint64_t incarnation = random_word() & ~std::uint64_t{1};
     if (incarnation == kNoIncarnation) continue;
     const std::string temporary = format("{}/{}{}", leases.directory(), kTemporary, hex(incarnation));
-    auto file = [&]() -> Result<OwnDescriptor> {
-      const NoFork no_fork;
-      auto created = create_file(temporary, {.mode = 0644});
-      if (!created) return pass(created);
-      return OwnDescriptor(std::move(*created), no_fork);
-    }();
+    auto file = OwnDescriptor::create(temporary, {.mode = 0644});
     if (!file) return pass(file);
     struct flock lock = lock_of(lock_type);
     if (fcntl(file->get(), F_OFD_SETLK, &lock) != 0) continue;  // a sweeper has it, and removes it
@@ -131,12 +126,7 @@ Result<std::unique_ptr<SharedLease>> SharedLease::take(const Leases& leases, con
 
 std::unique_ptr<SharedLease> SharedLease::join(const Leases& leases, std::uint64_t incarnation) {
   if (incarnation == kNoIncarnation) return nullptr;
-  auto file = [&]() -> Result<OwnDescriptor> {
-    const NoFork no_fork;
-    auto opened = open_file(leases.path(incarnation), O_RDONLY);
-    if (!opened) return pass(opened);
-    return OwnDescriptor(std::move(*opened), no_fork);
-  }();
+  auto file = OwnDescriptor::open(leases.path(incarnation), O_RDONLY);
   if (!file) return nullptr;
   struct flock lock = lock_of(F_RDLCK);
   struct stat status {};

@@ -1,7 +1,7 @@
 // A producer's last small record once more, in lines that are always the same: for who waits for the next one.
 //
-// The next line of a log comes from farther away than one that two processes pass to and fro all the time, and its producer gets it back late from who
-// has polled it. So who waits for one record after the other of the same producer polls its Latest, and not the log.
+// On some machines the next line of a log comes from farther away than one that two processes pass to and fro all the time, and its producer gets it back
+// late from who has polled it. There who waits for one record after the other of the same producer polls its Latest, and not the log.
 //
 // Roles. The producer that registered slot i writes latest[i], but for `passed`; anybody reads it. It is a hint: what is not here is in the log, where
 // who waits here looks every now and then as well.

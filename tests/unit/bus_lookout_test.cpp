@@ -101,6 +101,29 @@ TEST_F(BusLookout, SomebodyWhoIsKeptOffACoreIsNoReasonEither) {
   EXPECT_GE(best, 850u);
 }
 
+TEST_F(BusLookout, NorDoesItKeepABetterWayFromBeingFound) {
+  const auto interrupted = [&](const std::array<std::uint64_t, 3>& takes) {
+    std::size_t best = 0;
+    for (int i = 0; i < 100; ++i) {
+      best += go(10, takes);
+      round(4'000'000);
+    }
+    return best;
+  };
+  EXPECT_GE(interrupted({230, 190, 300}), 700u);
+  EXPECT_GE(interrupted({230, 300, 190}), 600u) << "the way that was the best one is not any more";
+}
+
+TEST_F(BusLookout, ATryInVainDoesNotCount) {
+  for (int i = 0; i < 10'000; ++i) {
+    round(200 * Lookout::kRecords);
+    if (lookout_.way() == Way::log) continue;
+    lookout_.in_vain();
+    EXPECT_EQ(lookout_.way(), Way::log);
+  }
+  EXPECT_GE(go(1'000, {200, 300, 230}), 950u);
+}
+
 TEST_F(BusLookout, WhatWasNotWaitedForSaysNothing) {
   go(200, {190, 300, 230});
   for (int i = 0; i < 1'000; ++i) round(1, 100 * Lookout::kRecords);

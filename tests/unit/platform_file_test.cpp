@@ -1,5 +1,6 @@
 // Files, segments, locks and leases: what the kernel is asked for, and each error.
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -197,11 +198,36 @@ TEST(PlatformLock, DoesNotLiveOnInAForkedChild) {
   EXPECT_EQ(child.join(), 0);
 }
 
+// An application's handlers of fork() that were there first run while this thread holds what the library's hold.
+std::string locked_by_handlers;  // "": nothing is
+void lock_it() {
+  if (locked_by_handlers.empty()) return;
+  EXPECT_TRUE(good(FileLock::try_lock(locked_by_handlers, 0)));
+  EXPECT_NE(platform::fork_generation(), 0u);
+}
+const int kHandlers = pthread_atfork(lock_it, lock_it, lock_it);
+
+TEST(PlatformLock, IsTakenInHandlersOfForkAsWell) {
+  ASSERT_EQ(kHandlers, 0);
+  const Directory directory;
+  must(platform::create_file(directory / "f", {}));
+  must(platform::create_file(directory / "g", {}));
+  locked_by_handlers = directory / "f";
+  EXPECT_EQ(in_child([&] {
+              locked_by_handlers.clear();
+              EXPECT_TRUE(good(FileLock::try_lock(directory / "g", 0)));
+            }),
+            0);
+  locked_by_handlers.clear();
+  EXPECT_EQ(in_child([] {}), 0) << "and nothing is held for ever";
+}
+
 // Another thread may be in the middle of taking or of giving up a lock when this one forks.
 TEST(PlatformLock, NoChildHasItsFileWheneverItIsForked) {
   const Directory directory;
-  const std::string path = directory / "f";
-  must(platform::create_file(path, {}));
+  const std::string created = directory / "f";
+  must(platform::create_file(created, {}));
+  const std::filesystem::path path = std::filesystem::canonical(created);
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> taken{0};
   std::thread locks([&] {
