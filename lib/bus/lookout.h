@@ -2,8 +2,8 @@
 //
 // No rule of ours holds on all machines: a producer's Latest (ring/latest.h) is a quarter quicker than the log on one processor and a quarter slower
 // on the next, and looking more rarely wins only where the producer's core is far ("Tried" in lib/README.md has the figures). On a virtual machine
-// that changes many times a second. What is compared is the time from one record to the next, a round trip where they are questions
-// and answers. Records that come when they come say nothing by that, and are waited for at the log. One thread.
+// that changes many times a second. What is compared is the time from one record to the next: a round trip, as this is for threads that answer, or have
+// asked. (Both ends change their ways; from the log, at both, it would not be seen what the other way brings at one of them.) One thread.
 #pragma once
 
 #include <array>
@@ -18,9 +18,9 @@ namespace arus::detail {
 class Lookout {
  public:
   enum class Way : std::uint8_t {
-    log,     // at first, and where it makes no difference
-    latest,  // the producer's Latest, one look a pause
+    latest,  // the producer's Latest, one look a pause; at first
     latest_rarely,  // the same once in between_looks(): what is asked for more often is taken from a far producer that was about to write it
+    log,
   };
   static constexpr std::size_t kWays = 3;
   static constexpr std::uint64_t kRecords = 16;     // a way is tried for so many …
@@ -52,9 +52,9 @@ class Lookout {
   static constexpr std::uint64_t kBetweenLooks = 120;  // ns
   void judge(std::uint64_t took) noexcept;
 
-  Way way_ = Way::log;
-  Way best_ = Way::log;
-  Way other_ = Way::latest;   // that is tried next
+  Way way_ = Way::latest;
+  Way best_ = Way::latest;
+  Way other_ = Way::log;      // that is tried next
   std::uint32_t rounds_ = 0;  // of the best one since the last try
   std::uint64_t from_ = 0;    // offset and time of where this round began
   std::uint64_t began_ = 0;

@@ -59,8 +59,11 @@ class alignas(platform::kCacheLine) PartitionReader {
   // Waits for the next record alone, `looks` times with a pause before each. True: it came, and is in `to`. False also where take_plain() would
   // do nothing.
   [[gnu::always_inline]] bool await_plain(Record& to, Awaited& room, std::uint32_t looks) noexcept;
-  // Whether that looks where the last producer tells of its latest record.
-  [[nodiscard]] bool looks_at_latest() const noexcept { return is_told() && lookout_.way() != Lookout::Way::log; }
+  // Whether that looks where the last producer tells of its latest record. Only in threads that send such records themselves: who only receives has
+  // no round trip to tell the better way by, and stays with the log.
+  [[nodiscard]] bool looks_at_latest() const noexcept {
+    return is_told() && lookout_.way() != Lookout::Way::log && ring::told_last != nullptr;
+  }
   // Whether the last ones so were there at the first look: then there may be more, and the log is the place to look. Asked once for each.
   [[nodiscard]] bool comes_at_once() noexcept {
     if (at_once_ < kAtOnceOften) [[likely]]
