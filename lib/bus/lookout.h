@@ -2,8 +2,8 @@
 //
 // No rule of ours holds on all machines: a producer's Latest (ring/latest.h) is a quarter quicker than the log on one processor and a quarter slower
 // on the next, and looking more rarely wins only where the producer's core is far ("Tried" in lib/README.md has the figures). On a virtual machine
-// that changes many times a second. What is compared is the time from one record to the next: a round trip, as this is for threads that answer, or have
-// asked. (Both ends change their ways; from the log, at both, it would not be seen what the other way brings at one of them.) One thread.
+// that changes many times a second. What is compared is the time from one record to the next: a round trip, as this is for threads that send as well.
+// Each end finds its own way, beginning at Latest: where both begin at the log, one alone that leaves it may gain nothing, though both would. One thread.
 #pragma once
 
 #include <array>

@@ -303,7 +303,7 @@ inline bool PartitionReader::await_plain(Record& to, Awaited& room, std::uint32_
     if (ring::is_committed(header, lap_word)) {
       note_producer(header, lap_word);
       if (take_plain({&to, 1}) != 1) return false;
-      if (is_told()) lookout_.came(expected_);
+      if (is_told() && lookout_.way() == Lookout::Way::log) lookout_.came(expected_);
       return true;
     }
   }

@@ -31,7 +31,7 @@
 
 namespace arus::ring {
 
-// The line in which this thread has told of its last record, until it asks for it. Never followed.
+// The line in which this thread has told of its last record, until it asks for it; null: it has not. Never followed.
 inline constinit thread_local const Latest* told_last = nullptr;
 
 // What of a value's bytes does not fit beside the words.
